@@ -1,0 +1,55 @@
+# Each target sets up what it needs. Paths stay relative, so that a checkout may stand anywhere.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run demo test test-unit test-e2e check lock
+
+help:
+	@echo "make demo   bill simulated calls end to end, and check the ledger"
+	@echo "make run    the whole stack until Ctrl-C (PORT=8000, VOXBILLING_DATA_DIR=.voxbilling)"
+	@echo "make test   the test suite (ARGS='-k name'); test-unit and test-e2e are its parts"
+	@echo "make check  lint, formatting, types, import layers, migrations, deployment checks"
+	@echo "make lock   write the requirements files anew from pyproject.toml"
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "voxbilling needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ...")'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "Python's venv module is missing; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@echo "Installing the locked packages into $(VENV) ..."
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+run: setup
+	@$(PY) -m voxbilling.stack run
+
+demo: setup
+	@$(PY) -m voxbilling.stack demo
+
+test: setup
+	@$(PY) -m pytest -n auto $(ARGS)
+
+test-unit: setup
+	@$(PY) -m pytest -n auto -m "not e2e" $(ARGS)
+
+test-e2e: setup
+	@$(PY) -m pytest -m e2e $(ARGS)
+
+# What settings need in order to be imported by tools that reach no server.
+CHECK_ENV := DEBUG=1 SECRET_KEY=check DATABASE_URL=postgresql://check@127.0.0.1/check REDIS_URL=redis://127.0.0.1/0
+
+check: setup
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -c 'from importlinter.cli import lint_imports_command as lint; lint()'
+	$(CHECK_ENV) $(PY) -m mypy .
+	$(PY) manage.py makemigrations --check --dry-run
+
+lock: setup
+	$(PY) -m pip install --quiet --disable-pip-version-check uv
+	$(PY) -m uv pip compile pyproject.toml $(COMPILE) -o requirements.txt
+	$(PY) -m uv pip compile pyproject.toml --group development $(COMPILE) -o requirements-dev.txt
+COMPILE := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links

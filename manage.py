@@ -1,0 +1,19 @@
+#!/usr/bin/env python
+"""Django's command line; on a machine with no servers configured, it runs on the embedded ones."""
+
+import os
+import sys
+
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voxbilling.settings")
+    from django.core.management import execute_from_command_line
+
+    from voxbilling.stack.embedded import servers_for_command
+
+    with servers_for_command(sys.argv):
+        execute_from_command_line(sys.argv)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""Django settings, all from the environment (`.env` is read; `.env.example` lists every name).
+
+Importing this module starts nothing. On a machine with nothing configured, `manage.py` and `make`
+supply the environment of the embedded servers (voxbilling/stack) before they import it.
+"""
+
+from decimal import Decimal
+from typing import Any
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+from voxbilling import logs
+from voxbilling.capacity import DATABASE_POOL_MAX_CONNECTIONS
+from voxbilling.environment import PROJECT_DIR, data_dir, read_dotenv
+
+read_dotenv()
+env = environ.Env()
+
+DEBUG = env.bool("DEBUG", default=False)
+
+SECRET_KEY = env.str("SECRET_KEY", default="")
+DATABASE_URL = env.str("DATABASE_URL", default="")
+REDIS_URL = env.str("REDIS_URL", default="")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost"] if DEBUG else [])
+VAPI_API_KEY = env.str("VAPI_API_KEY", default="")
+VAPI_API_URL = env.str("VAPI_API_URL", default="https://api.vapi.ai")
+# Several secrets may be valid at once, so that a new one can be rolled out before the old one goes.
+VAPI_WEBHOOK_SECRETS = env.list("VAPI_WEBHOOK_SECRETS", default=[])
+VAPI_WEBHOOK_HMAC_SECRETS = env.list("VAPI_WEBHOOK_HMAC_SECRETS", default=[])
+
+# The servers and the key are needed in every mode; DEBUG only waives what it has a stand-in for.
+_needed = {"SECRET_KEY": SECRET_KEY, "DATABASE_URL": DATABASE_URL, "REDIS_URL": REDIS_URL}
+if not DEBUG:
+    _needed |= {
+        "ALLOWED_HOSTS": ALLOWED_HOSTS,
+        "VAPI_API_KEY": VAPI_API_KEY,
+        "VAPI_WEBHOOK_SECRETS (or VAPI_WEBHOOK_HMAC_SECRETS)": (
+            VAPI_WEBHOOK_SECRETS or VAPI_WEBHOOK_HMAC_SECRETS
+        ),
+    }
+_missing = [name for name, value in _needed.items() if not value]
+if _missing:
+    raise ImproperlyConfigured(
+        f"voxbilling cannot start: set {', '.join(_missing)} in the environment or in .env "
+        "(see .env.example), or use `make run` for a stack that needs no configuration."
+    )
+
+DATA_DIR = data_dir()
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "django_structlog",
+    "voxbilling.operations",
+    "wallets",
+    "telephony",
+    "calls",
+    "webhooks",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_structlog.middlewares.RequestMiddleware",
+]
+
+ROOT_URLCONF = "voxbilling.urls"
+WSGI_APPLICATION = "voxbilling.wsgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [PROJECT_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+_database: dict[str, Any] = env.db_url_config(DATABASE_URL)
+_database["CONN_MAX_AGE"] = 0
+# PgBouncer in transaction mode may hand each transaction another server connection: nothing may
+# outlive a transaction, so no prepared statements and no server-side cursors.
+_database["DISABLE_SERVER_SIDE_CURSORS"] = True
+_database["OPTIONS"] = {
+    **_database.get("OPTIONS", {}),
+    "prepare_threshold": None,
+    # A thread that waits longer than this for a connection could no longer answer Vapi in time.
+    "pool": {"min_size": 1, "max_size": DATABASE_POOL_MAX_CONNECTIONS, "timeout": 3},
+}
+DATABASES = {"default": _database}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = "UTC"
+USE_I18N = True
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = PROJECT_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = DEBUG
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+
+# A report with a long artifact is some hundred kilobytes; what is larger is not a Vapi message.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
+
+if not DEBUG:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_SSL_REDIRECT = True
+    # Load balancers and orchestrators ask for health over plain HTTP, from inside.
+    SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+    SECURE_HSTS_SECONDS = 365 * 24 * 3600
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    SECURE_HSTS_PRELOAD = True
+    SESSION_COOKIE_SECURE = True
+    CSRF_COOKIE_SECURE = True
+
+CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1)
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# The broker may forget a task, the database does not: a sweep finds what a lost task would have
+# done. So publishing never holds up a request that has already committed.
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 2, "socket_timeout": 5}
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_TIME_LIMIT = 300
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "celerybeat-schedule")
+
+LOGGING_CONFIG = None
+logs.configure(json=not DEBUG)
+
+# Prices. Every organization and every hold keeps its own copy; these are what new ones start with.
+CALL_RATE_PENCE_PER_MINUTE = env.int("CALL_RATE_PENCE_PER_MINUTE", default=49)
+BILLING_INCREMENT_SECONDS = env.int("BILLING_INCREMENT_SECONDS", default=60)
+RESERVATION_MINUTES = env.int("RESERVATION_MINUTES", default=5)
+RESERVATION_TTL_MINUTES = env.int("RESERVATION_TTL_MINUTES", default=30)
+STATUS_CHECK_SECONDS = env.int("STATUS_CHECK_SECONDS", default=60)
+KILL_LEAD_SECONDS = env.int("KILL_LEAD_SECONDS", default=2)
+USD_TO_GBP_RATE = Decimal(env.str("USD_TO_GBP_RATE", default="0.79"))
+# Calls that ended through a fault of Vapi's own are not charged (external fault, not the caller's).
+WAIVE_VAPI_FAULTS = True
