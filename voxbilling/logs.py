@@ -14,9 +14,7 @@ _SECRET_NAME = re.compile(
 )
 
 
-def redact(
-    _logger: Any, _method: str, event: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
+def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Replace values whose name says that they are secret."""
     for name in event:
         if _SECRET_NAME.search(name):

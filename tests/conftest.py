@@ -1,0 +1,25 @@
+"""What every test shares."""
+
+import pytest
+from django.db import transaction
+from django.db.backends.postgresql.operations import DatabaseOperations
+
+
+def pytest_configure() -> None:
+    """Let the tests flush tables that refuse TRUNCATE; the product itself has no way to."""
+    flush = DatabaseOperations.execute_sql_flush
+
+    def flush_without_triggers(self, sql_list):
+        with transaction.atomic(using=self.connection.alias), self.connection.cursor() as cursor:
+            cursor.execute("SET LOCAL session_replication_role = replica")
+            flush(self, sql_list)
+
+    DatabaseOperations.execute_sql_flush = flush_without_triggers
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix) -> None:
+    """Tests queue hundreds of threads on one bounded pool, which waits longer than Vapi would."""
+    from django.conf import settings
+
+    settings.DATABASES["default"]["OPTIONS"]["pool"]["timeout"] = 120

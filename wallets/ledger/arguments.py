@@ -1,0 +1,44 @@
+"""What the ledger's arguments may be. Anything else raises ValueError before a lock is taken."""
+
+# Ten billion pounds: what is larger is a mistake, and sums of such amounts still fit a bigint.
+MAX_AMOUNT_PENCE = 10**12
+# Vapi ends every call after 12 hours; a week leaves room for a clock that is wrong.
+MAX_DURATION_SECONDS = 7 * 24 * 3600
+MAX_ESTIMATED_MINUTES = 12 * 60
+MAX_KEY_LENGTH = 150
+MAX_CALL_ID_LENGTH = 200
+MAX_DESCRIPTION_LENGTH = 500
+
+
+def stored_key(operation: str, key: str) -> str:
+    """The key as it is kept: the operation's name stands in front."""
+    _check_text(key, "An idempotency key", MAX_KEY_LENGTH)
+    return f"{operation}:{key}"
+
+
+def check_call_id(call_id: str) -> None:
+    _check_text(call_id, "A call id", MAX_CALL_ID_LENGTH)
+
+
+def check_description(description: str) -> None:
+    _check_text(description, "A description or reason", MAX_DESCRIPTION_LENGTH)
+
+
+def check_amount(amount_pence: int) -> None:
+    check_range(amount_pence, "The amount in pence", 1, MAX_AMOUNT_PENCE)
+
+
+def check_range(value: int, name: str, lowest: int, highest: int) -> None:
+    # bool is an int to Python, and no amount.
+    if type(value) is not int or not lowest <= value <= highest:
+        raise ValueError(f"{name} must be a whole number from {lowest} to {highest}.")
+
+
+def _check_text(text: str, name: str, longest: int) -> None:
+    # PostgreSQL stores neither NUL nor what UTF-8 cannot encode.
+    if (
+        not isinstance(text, str)
+        or not 0 < len(text) <= longest
+        or any(char == "\0" or "\ud800" <= char <= "\udfff" for char in text)
+    ):
+        raise ValueError(f"{name} has 1 to {longest} printable characters.")

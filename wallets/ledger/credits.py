@@ -1,0 +1,138 @@
+"""Money in, corrections by hand, and payments taken back from outside."""
+
+from uuid import UUID
+
+from django.db import transaction
+
+from wallets.ledger.arguments import (
+    MAX_AMOUNT_PENCE,
+    check_amount,
+    check_description,
+    check_range,
+    stored_key,
+)
+from wallets.ledger.posting import (
+    append_entry,
+    find_entry,
+    find_replay,
+    posting,
+    require_effective_balance,
+    require_same,
+    save_organization,
+)
+from wallets.locks import lock_organization
+from wallets.models import CreditTransaction, Organization
+from wallets.results import Posting
+
+Type = CreditTransaction.Type
+Direction = CreditTransaction.Direction
+
+
+@transaction.atomic
+def add_credits(
+    *,
+    organization_id: UUID | str,
+    amount_pence: int,
+    credit_type: str,
+    description: str,
+    idempotency_key: str,
+    created_by_id: int | None = None,
+) -> Posting:
+    """Credit the wallet with a top-up, a refund or a bonus (`credit_type`).
+
+    Raises OrganizationNotFound, IdempotencyConflict.
+    """
+    if credit_type not in CreditTransaction.CREDIT_TYPES:
+        raise ValueError(f"{credit_type!r} is not a type of credit.")
+    return _credit_or_debit(
+        organization_id, credit_type, Direction.CREDIT, amount_pence,
+        description, stored_key("credit", idempotency_key), created_by_id,
+    )  # fmt: skip
+
+
+@transaction.atomic
+def adjust_balance(
+    *,
+    organization_id: UUID | str,
+    change_pence: int,
+    reason: str,
+    idempotency_key: str,
+    created_by_id: int | None = None,
+) -> Posting:
+    """Correct the balance by hand: above 0 credits, below 0 debits.
+
+    A debit takes from the effective balance only. Raises InsufficientBalance,
+    OrganizationNotFound, IdempotencyConflict.
+    """
+    check_range(change_pence, "The change in pence", -MAX_AMOUNT_PENCE, MAX_AMOUNT_PENCE)
+    direction = Direction.CREDIT if change_pence > 0 else Direction.DEBIT
+    return _credit_or_debit(
+        organization_id, Type.ADJUSTMENT, direction, abs(change_pence),
+        reason, stored_key("adjustment", idempotency_key), created_by_id,
+    )  # fmt: skip
+
+
+@transaction.atomic
+def claw_back(
+    *, organization_id: UUID | str, amount_pence: int, description: str, idempotency_key: str
+) -> Posting:
+    """Take back a payment that was disputed or refunded from outside, and suspend.
+
+    Takes what calls can spend, never what live calls hold; the rest is owed.
+    Raises OrganizationNotFound, IdempotencyConflict.
+    """
+    check_amount(amount_pence)
+    check_description(description)
+    key = stored_key("clawback", idempotency_key)
+    organization = lock_organization(organization_id)
+    entry = find_entry(organization, key)
+    if entry is not None:
+        # What was taken and what was owed depended on the wallet; their sum is what was asked.
+        asked_pence = entry.amount_pence + entry.owed_change_pence
+        require_same(
+            (entry.type, asked_pence, entry.description), (Type.CLAWBACK, amount_pence, description)
+        )
+        return posting(entry, duplicate=True)
+    taken_pence = min(amount_pence, organization.spendable_on_calls_pence)
+    entry = append_entry(
+        organization,
+        entry_type=Type.CLAWBACK,
+        direction=Direction.DEBIT,
+        amount_pence=taken_pence,
+        owed_change_pence=amount_pence - taken_pence,
+        key=key,
+        description=description,
+    )
+    organization.status = Organization.Status.SUSPENDED
+    save_organization(organization)
+    return posting(entry, duplicate=False)
+
+
+def _credit_or_debit(
+    organization_id: UUID | str,
+    entry_type: str,
+    direction: Direction,
+    amount_pence: int,
+    description: str,
+    key: str,
+    created_by_id: int | None,
+) -> Posting:
+    check_amount(amount_pence)
+    check_description(description)
+    organization = lock_organization(organization_id)
+    entry = find_replay(organization, key, entry_type, direction, amount_pence, description)
+    if entry is not None:
+        return posting(entry, duplicate=True)
+    if direction == Direction.DEBIT:
+        require_effective_balance(organization, amount_pence)
+    entry = append_entry(
+        organization,
+        entry_type=entry_type,
+        direction=direction,
+        amount_pence=amount_pence,
+        key=key,
+        description=description,
+        created_by_id=created_by_id,
+    )
+    save_organization(organization)
+    return posting(entry, duplicate=False)

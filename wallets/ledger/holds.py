@@ -1,0 +1,141 @@
+"""The holds of calls: authorize, raise, void."""
+
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from wallets.errors import InsufficientBalance, OrganizationSuspended
+from wallets.ledger.arguments import (
+    MAX_DURATION_SECONDS,
+    MAX_ESTIMATED_MINUTES,
+    check_call_id,
+    check_range,
+)
+from wallets.ledger.posting import save_organization
+from wallets.ledger.reservations import (
+    atomic_against_other_organizations,
+    default_expiry,
+    find_reservation,
+    lock_reservation,
+    new_reservation,
+    require_owner,
+    reservation_result,
+)
+from wallets.locks import lock_organization
+from wallets.models import CreditReservation
+from wallets.results import Release, Reservation
+
+
+@atomic_against_other_organizations
+def reserve_call_credits(
+    *,
+    organization_id: UUID | str,
+    call_id: str,
+    vapi_call_id: str | None = None,
+    estimated_minutes: int = 5,
+) -> Reservation:
+    """Hold the price of a call's estimated minutes, or what the wallet can pay of it.
+
+    What calls can spend is effective balance + debt limit. If the estimate costs more, the hold is
+    what can be spent, down to whole increments; if not even one increment can be paid, the call is
+    refused. One reservation per call, ever: asking again returns the first, also when it has
+    closed since (`active` tells).
+
+    Raises InsufficientBalance, OrganizationNotFound, OrganizationSuspended, and
+    IdempotencyConflict for a call id that is another organization's.
+    """
+    check_call_id(call_id)
+    if vapi_call_id is not None:
+        check_call_id(vapi_call_id)
+    check_range(estimated_minutes, "estimated_minutes", 1, MAX_ESTIMATED_MINUTES)
+    organization = lock_organization(organization_id)
+    existing = find_reservation(call_id, vapi_call_id)
+    if existing is not None:
+        require_owner(existing, organization)
+        return reservation_result(organization, existing, duplicate=True)
+    if organization.is_suspended:
+        raise OrganizationSuspended(organization.pk)
+    tariff = organization.tariff
+    hold_pence = tariff.price(estimated_minutes * 60)
+    if hold_pence > organization.spendable_on_calls_pence:
+        hold_pence = tariff.largest_hold(organization.spendable_on_calls_pence)
+    if hold_pence == 0:
+        raise InsufficientBalance(
+            balance_pence=organization.balance_pence,
+            reserved_pence=organization.reserved_pence,
+            required_pence=tariff.price(1),
+            available_pence=organization.spendable_on_calls_pence,
+        )
+    reservation = new_reservation(
+        organization,
+        call_id=call_id,
+        vapi_call_id=vapi_call_id,
+        reserved_pence=hold_pence,
+        estimated_minutes=estimated_minutes,
+    )
+    reservation.save(force_insert=True)
+    organization.reserved_pence += hold_pence
+    save_organization(organization)
+    return reservation_result(organization, reservation, duplicate=False)
+
+
+@transaction.atomic
+def extend_reservation(
+    *, call_id: str, cover_seconds: int, live_until: datetime | None = None
+) -> Reservation:
+    """Raise a live hold to cover this many elapsed seconds, as far as the wallet allows.
+
+    Also renews its expiry: from now, or to `live_until` if the call may live longer than that.
+    Never lowers a hold; asking twice for the same seconds raises it once. A hold that has closed
+    is returned as it is (`active` tells).
+
+    Raises ReservationNotFound, OrganizationSuspended.
+    """
+    check_range(cover_seconds, "cover_seconds", 0, MAX_DURATION_SECONDS)
+    organization, reservation = lock_reservation(call_id)
+    if not reservation.is_active:
+        return reservation_result(organization, reservation, duplicate=True)
+    if organization.is_suspended:
+        raise OrganizationSuspended(organization.pk)
+    tariff = reservation.tariff
+    wanted_pence = tariff.price(cover_seconds)
+    possible_pence = reservation.reserved_pence + organization.spendable_on_calls_pence
+    if wanted_pence > possible_pence:
+        wanted_pence = tariff.largest_hold(possible_pence)
+    added_pence = max(wanted_pence - reservation.reserved_pence, 0)
+    expires_at = max(
+        filter(None, [reservation.expires_at, default_expiry(timezone.now()), live_until]),
+    )
+    if added_pence or expires_at != reservation.expires_at:
+        reservation.reserved_pence += added_pence
+        reservation.expires_at = expires_at
+        reservation.save(update_fields=["reserved_pence", "expires_at"])
+    if added_pence:
+        organization.reserved_pence += added_pence
+        save_organization(organization)
+    return reservation_result(organization, reservation, duplicate=added_pence == 0)
+
+
+@transaction.atomic
+def release_reservation(*, call_id: str) -> Release:
+    """Give a hold back without charging. If a report comes later, the call is charged directly.
+
+    A hold that has already closed is left as it is. Raises ReservationNotFound.
+    """
+    organization, reservation = lock_reservation(call_id)
+    duplicate = not reservation.is_active
+    if not duplicate:
+        reservation.status = CreditReservation.Status.RELEASED
+        reservation.committed_pence = 0
+        reservation.released_pence = reservation.reserved_pence
+        reservation.released_at = timezone.now()
+        reservation.save(force_update=True)
+        organization.reserved_pence -= reservation.reserved_pence
+        save_organization(organization)
+    return Release(
+        reservation_id=reservation.pk,
+        released_pence=reservation.released_pence or 0,
+        duplicate=duplicate,
+    )

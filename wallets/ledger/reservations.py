@@ -1,0 +1,108 @@
+"""Finding, locking and making the one reservation of a call."""
+
+import functools
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import ParamSpec, TypeVar
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+from django.utils import timezone
+from psycopg.errors import UniqueViolation
+
+from wallets.errors import IdempotencyConflict, ReservationNotFound
+from wallets.ledger.arguments import check_call_id
+from wallets.locks import lock_organization
+from wallets.models import CreditReservation, Organization
+from wallets.results import Reservation
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def atomic_against_other_organizations(command: Callable[P, R]) -> Callable[P, R]:
+    """Run in a transaction, and once more if another organization took the call id meanwhile.
+
+    The organization's lock keeps its own commands apart; between two organizations only the unique
+    index decides. The second run then finds the winner's row, and refuses.
+    """
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            with transaction.atomic():
+                return command(*args, **kwargs)
+        except IntegrityError as error:
+            if not isinstance(error.__cause__, UniqueViolation):
+                raise
+        with transaction.atomic():
+            return command(*args, **kwargs)
+
+    return run
+
+
+def find_reservation(call_id: str, vapi_call_id: str | None = None) -> CreditReservation | None:
+    """The reservation of a call: an id matches `vapi_call_id` first, then `call_id`."""
+    ids = {call_id, vapi_call_id or call_id}
+    found = CreditReservation.objects.filter(Q(vapi_call_id__in=ids) | Q(call_id__in=ids))
+    return min(found, key=lambda row: row.vapi_call_id not in ids, default=None)
+
+
+def lock_reservation(call_id: str) -> tuple[Organization, CreditReservation]:
+    """Lock the organization of a call's reservation, then read the reservation under that lock."""
+    check_call_id(call_id)
+    found = find_reservation(call_id)
+    if found is None:
+        raise ReservationNotFound(call_id)
+    organization = lock_organization(found.organization_id)
+    found.refresh_from_db()
+    return organization, found
+
+
+def require_owner(reservation: CreditReservation, organization: Organization) -> None:
+    if reservation.organization_id != organization.pk:
+        raise IdempotencyConflict(
+            "This call id cannot be used here; use the id of a call of your own."
+        )
+
+
+def default_expiry(now: datetime) -> datetime:
+    return now + timedelta(minutes=settings.RESERVATION_TTL_MINUTES)
+
+
+def new_reservation(
+    organization: Organization,
+    *,
+    call_id: str,
+    vapi_call_id: str | None,
+    reserved_pence: int,
+    estimated_minutes: int,
+) -> CreditReservation:
+    now = timezone.now()
+    return CreditReservation(
+        organization=organization,
+        call_id=call_id,
+        vapi_call_id=vapi_call_id,
+        reserved_pence=reserved_pence,
+        estimated_minutes=estimated_minutes,
+        rate_pence_per_minute=organization.rate_pence_per_minute,
+        billing_increment_seconds=organization.billing_increment_seconds,
+        created_at=now,
+        expires_at=default_expiry(now),
+    )
+
+
+def reservation_result(
+    organization: Organization, reservation: CreditReservation, *, duplicate: bool
+) -> Reservation:
+    return Reservation(
+        reservation_id=reservation.pk,
+        reserved_pence=reservation.reserved_pence,
+        balance_pence=organization.balance_pence,
+        effective_balance_pence=organization.effective_balance_pence,
+        active_reservations_pence=organization.reserved_pence,
+        expires_at=reservation.expires_at,
+        active=reservation.is_active,
+        duplicate=duplicate,
+    )
