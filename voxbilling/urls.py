@@ -1,8 +1,10 @@
 """Every address that voxbilling answers."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("api/", include("webhooks.urls")),
+    path("", include("voxbilling.operations.urls")),
 ]

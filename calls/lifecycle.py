@@ -1,0 +1,299 @@
+"""The life of a call: authorize, progress, settle.
+
+Each function takes the facts of one message, in whatever order messages come and however often,
+and runs inside the transaction of the caller. A business refusal is an outcome, not an exception.
+"""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.utils import timezone
+
+from calls import kill_switch
+from calls.ended_reasons import waiver_for
+from calls.identity import LockedCall, lock_call
+from calls.models import Call
+from calls.outcomes import NOBODY_PAYS, Outcome
+from calls.references import CallReference
+from telephony.models import VAPI_MAX_DURATION_SECONDS, VAPI_MIN_DURATION_SECONDS
+from wallets import ledger
+from wallets.pricing import connected_seconds
+from wallets.selectors import reservation_of_call
+
+logger = structlog.get_logger(__name__)
+
+# Vapi waits 7.5 s for an answer; after this nobody waits, and a hold would only lock money up.
+REQUEST_MAX_AGE = timedelta(seconds=20)
+# How much longer than its cap a call can be reported to have lasted and still be believed.
+CAP_MARGIN_SECONDS = 120
+CLOCK_SKEW = timedelta(minutes=5)
+# What an assistant returned by a server reports is only what is named here.
+SERVER_MESSAGES = ["status-update", "end-of-call-report"]
+LIVE_STATUSES = frozenset({"queued", "ringing", "in-progress", "forwarding"})
+
+NOT_SET_UP = "This number is not set up to take calls yet. Goodbye."
+CANNOT_PAY = "This number cannot take calls at the moment. Please try again later."
+
+
+# --- Authorize --------------------------------------------------------------------------------
+
+
+def authorize(reference: CallReference, *, received_at: datetime) -> Outcome:
+    """Answer an assistant-request: hold the money and name the assistant, or refuse.
+
+    The cap that Vapi is told is what the wallet can pay for, less the lead, and never above the
+    assistant's own. A repeated request gets the first answer. Raises IntegrityError for a race
+    that a second try resolves.
+    """
+    locked = lock_call(reference)
+    if locked is None:
+        return replace(NOBODY_PAYS, answer=_refusal(NOT_SET_UP))
+    call = locked.call
+    if call.authorization_answer is not None:
+        return _outcome(call, "A repeated request: answered as before.", call.authorization_answer)
+    if timezone.now() - received_at > REQUEST_MAX_AGE:
+        return _outcome(call, "Not authorized: the request is too old.", _refusal(CANNOT_PAY))
+    if call.is_over or call.end_ordered_at is not None:
+        return _outcome(call, "Not authorized: the call is over.", _refusal(CANNOT_PAY))
+
+    assistant = call.phone_number.assistant if call.phone_number else None
+    if assistant is None:
+        call.add_attention("The number has no assistant, so its calls are refused.")
+        return _refuse(call, "The number has no assistant.", NOT_SET_UP)
+    call.assistant = assistant
+    if refused_because := _hold(locked, lowest_seconds=VAPI_MIN_DURATION_SECONDS):
+        return _refuse(call, refused_because, CANNOT_PAY)
+    seconds = min(
+        _payable_seconds(locked) - settings.KILL_LEAD_SECONDS,
+        assistant.max_duration_seconds,
+        VAPI_MAX_DURATION_SECONDS,
+    )
+    call.max_duration_seconds = seconds
+    call.authorization = Call.Authorization.AUTHORIZED
+    call.authorization_answer = {
+        "assistantId": assistant.vapi_assistant_id,
+        "assistantOverrides": {
+            "maxDurationSeconds": seconds,
+            "serverMessages": SERVER_MESSAGES,
+        },
+    }
+    call.save()
+    return _outcome(call, f"Authorized for {seconds} s.", call.authorization_answer)
+
+
+def _hold(locked: LockedCall, *, lowest_seconds: int) -> str:
+    """Hold the money of a call; returns why it cannot be held, or nothing.
+
+    Decided before anything is held, so that a refused call leaves no hold behind.
+    """
+    if locked.organization.is_suspended:
+        return "The organization is suspended."
+    payable_seconds = _payable_seconds(locked)
+    if payable_seconds < lowest_seconds + settings.KILL_LEAD_SECONDS:
+        return f"The wallet can pay for {payable_seconds} s only."
+    ledger.reserve_call_credits(
+        organization_id=locked.organization.pk,
+        call_id=locked.call.call_id,
+        vapi_call_id=locked.call.vapi_call_id,
+        estimated_minutes=settings.RESERVATION_MINUTES,
+    )
+    locked.organization.refresh_from_db()
+    return ""
+
+
+def _payable_seconds(locked: LockedCall) -> int:
+    """Seconds that this call can last in all: its own hold and what else calls can spend."""
+    reservation = reservation_of_call(locked.call.call_id)
+    held_pence = reservation.reserved_pence if reservation and reservation.is_active else 0
+    tariff = reservation.tariff if reservation else locked.organization.tariff
+    return tariff.affordable_seconds(held_pence + locked.organization.spendable_on_calls_pence)
+
+
+def _refuse(call: Call, because: str, spoken: str) -> Outcome:
+    call.authorization = Call.Authorization.REFUSED
+    call.authorization_answer = _refusal(spoken)
+    call.save()
+    return _outcome(call, f"Refused: {because}", call.authorization_answer)
+
+
+def _refusal(spoken: str) -> dict[str, Any]:
+    return {"error": spoken}
+
+
+# --- Progress ---------------------------------------------------------------------------------
+
+
+def progress(
+    reference: CallReference,
+    *,
+    status: str,
+    ended_reason: str | None,
+    occurred_at: datetime | None,
+    received_at: datetime,
+) -> Outcome:
+    """Follow a call: authorize it late if nobody asked before, keep its hold alive, note its end.
+
+    A call that cannot be paid for is ended at once. Raises IntegrityError for a race that a second
+    try resolves.
+    """
+    locked = lock_call(reference)
+    if locked is None:
+        return NOBODY_PAYS
+    call = locked.call
+    if call.is_over:
+        return _outcome(call, f"The call was over when it was said to be {status}.")
+    call.vapi_status = status
+    if status == "ended":
+        text = _end(call, ended_reason, occurred_at or received_at)
+    elif status in LIVE_STATUSES:
+        if status == "in-progress" and call.started_at is None:
+            call.started_at = _plausible(occurred_at, received_at)
+        text = _keep_alive(locked, received_at)
+    else:
+        text = f"Noted: {status}."
+    call.save()
+    return _outcome(call, text)
+
+
+def _keep_alive(locked: LockedCall, received_at: datetime) -> str:
+    call = locked.call
+    text = f"Noted: {call.vapi_status}."
+    if call.authorization == Call.Authorization.PENDING:
+        if refused_because := _hold(locked, lowest_seconds=0):
+            call.authorization = Call.Authorization.REFUSED
+            text = f"Refused, and ended: {refused_because}"
+        else:
+            call.authorization = Call.Authorization.AUTHORIZED
+            text = "Authorized late: no assistant-request asked before."
+            if call.assistant is not None:
+                call.max_duration_seconds = call.assistant.max_duration_seconds
+    if call.authorization == Call.Authorization.REFUSED:
+        kill_switch.order_end(call, money_ended_at=received_at)
+    elif call.end_ordered_at is None:
+        elapsed_seconds = kill_switch.elapsed(call, 0, timezone.now())
+        kill_switch.keep_ahead(call, locked.organization, elapsed_seconds)
+    return text
+
+
+def _end(call: Call, ended_reason: str | None, ended_at: datetime) -> str:
+    call.ended_at = ended_at
+    call.ended_reason = ended_reason or ""
+    call.control_url_encrypted = ""
+    call.end_retry_at = None
+    return "Ended; its report is awaited."
+
+
+def _plausible(occurred_at: datetime | None, received_at: datetime) -> datetime:
+    """When a live call started: what the message says, unless a live call cannot have."""
+    earliest = received_at - timedelta(seconds=VAPI_MAX_DURATION_SECONDS)
+    if occurred_at is None or not earliest <= occurred_at <= received_at + CLOCK_SKEW:
+        return received_at
+    return occurred_at
+
+
+# --- Settle -----------------------------------------------------------------------------------
+
+
+def settle(
+    reference: CallReference,
+    *,
+    ended_reason: str | None,
+    started_at: datetime | None,
+    ended_at: datetime | None,
+    duration_seconds: int | None,
+    cost_usd: Decimal | None,
+    received_at: datetime,
+) -> Outcome:
+    """Charge a call from Vapi's report, once; a second report changes nothing.
+
+    The duration is computed from the dates, and failing them taken from `duration_seconds`. A
+    report that cannot be believed is shown to staff and not charged blindly. Raises
+    IntegrityError for a race that a second try resolves.
+    """
+    locked = lock_call(reference)
+    if locked is None:
+        return NOBODY_PAYS
+    call = locked.call
+    lasted_seconds = _reported_seconds(started_at, ended_at, duration_seconds)
+    if call.settled_at is not None:
+        return _second_report(call, lasted_seconds)
+    waiver = waiver_for(
+        ended_reason,
+        charges_voicemail=locked.organization.charges_voicemail,
+        waive_vapi_faults=settings.WAIVE_VAPI_FAULTS,
+    )
+    charged_seconds = 0 if waiver else lasted_seconds
+    doubt = _doubt(call, charged_seconds, ended_at, received_at)
+
+    call.started_at = started_at or call.started_at
+    _end(call, ended_reason or call.ended_reason, ended_at or call.ended_at or received_at)
+    call.vapi_status = "ended"
+    call.vapi_cost_usd = cost_usd
+    call.duration_seconds = lasted_seconds
+    if doubt or charged_seconds is None:
+        call.add_attention(doubt)
+        call.save()
+        return _outcome(call, f"Not settled: {doubt}")
+    settlement = ledger.commit_reserved_credits(
+        call_id=call.call_id,
+        duration_seconds=charged_seconds,
+        organization_id=locked.organization.pk,
+    )
+    call.charged_pence = settlement.actual_cost_pence - settlement.uncollected_pence
+    call.uncollected_pence = settlement.uncollected_pence
+    call.not_charged_because = waiver.label if waiver else ""
+    call.settled_at = timezone.now()
+    call.save()
+    owed = f", {call.uncollected_pence}p owed" if call.uncollected_pence else ""
+    waived = f" ({call.not_charged_because})" if waiver else ""
+    return _outcome(call, f"Settled: {charged_seconds} s, {call.charged_pence}p{owed}{waived}.")
+
+
+def _reported_seconds(
+    started_at: datetime | None, ended_at: datetime | None, duration_seconds: int | None
+) -> int | None:
+    """How long a report says that the call lasted; below 0 if it ended before it started."""
+    if started_at is None or ended_at is None:
+        return duration_seconds
+    if ended_at > started_at:
+        return connected_seconds(started_at, ended_at)
+    return 0 if ended_at == started_at else -1
+
+
+def _doubt(
+    call: Call, charged_seconds: int | None, ended_at: datetime | None, received_at: datetime
+) -> str:
+    """Why a report cannot be settled from, as a sentence for staff; empty if it can."""
+    if charged_seconds is None:
+        return "The report says neither when the call started and ended nor how long it lasted."
+    if charged_seconds < 0:
+        return "The report says that the call ended before it started."
+    if charged_seconds and ended_at is not None and ended_at > received_at + CLOCK_SKEW:
+        return f"The report says that the call ended in the future, at {ended_at.isoformat()}."
+    cap_seconds = call.max_duration_seconds or VAPI_MAX_DURATION_SECONDS
+    if charged_seconds > cap_seconds + CAP_MARGIN_SECONDS:
+        return (
+            f"The report says that the call lasted {charged_seconds} s, but it was capped at "
+            f"{cap_seconds} s."
+        )
+    return ""
+
+
+def _second_report(call: Call, lasted_seconds: int | None) -> Outcome:
+    if lasted_seconds is not None and lasted_seconds != call.duration_seconds:
+        call.add_attention(
+            f"Settled at {call.duration_seconds} s; a later report says {lasted_seconds} s."
+        )
+        call.save(update_fields=["attention"])
+    return _outcome(call, "Settled before: nothing was changed.")
+
+
+def _outcome(call: Call, text: str, answer: dict[str, Any] | None = None) -> Outcome:
+    logger.info(
+        "call", call_id=call.call_id, organization_id=str(call.organization_id), outcome=text
+    )
+    return Outcome(text=text, organization_id=call.organization_id, answer=answer)

@@ -1,0 +1,165 @@
+"""Calls as they were seen, authorized, ended and charged."""
+
+import uuid
+
+from django.db import models
+from django.db.models import Q
+
+from telephony.models import Assistant, PhoneNumber
+from wallets.models import Organization
+
+
+class Call(models.Model):
+    """One call, from the first message about it to its settlement.
+
+    The organization is fixed when the call is first seen. What was charged is copied from the
+    ledger in the transaction that charges it.
+    """
+
+    class Authorization(models.TextChoices):
+        PENDING = "pending", "not asked yet"
+        AUTHORIZED = "authorized"
+        REFUSED = "refused"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    organization = models.ForeignKey(
+        Organization, on_delete=models.PROTECT, related_name="calls", db_index=False
+    )
+    call_id = models.CharField(max_length=200, unique=True)
+    vapi_call_id = models.CharField(max_length=200, unique=True, null=True, blank=True)
+    type = models.CharField(max_length=40, blank=True)
+    phone_number = models.ForeignKey(
+        PhoneNumber, on_delete=models.PROTECT, null=True, blank=True, related_name="calls"
+    )
+    assistant = models.ForeignKey(
+        Assistant, on_delete=models.PROTECT, null=True, blank=True, related_name="calls"
+    )
+    appointment = models.ForeignKey(
+        "Appointment",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="calls",
+        db_index=False,
+        help_text="The appointment that the call is about.",
+    )
+
+    vapi_status = models.CharField(max_length=40, blank=True)
+    authorization = models.CharField(
+        max_length=10, choices=Authorization.choices, default=Authorization.PENDING
+    )
+    authorization_answer = models.JSONField(
+        null=True, blank=True, help_text="What Vapi was told; a repeated request gets it again."
+    )
+    max_duration_seconds = models.PositiveIntegerField(
+        null=True, blank=True, help_text="The cap that Vapi was told, in seconds."
+    )
+    control_url_encrypted = models.TextField(blank=True, editable=False)
+
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    ended_reason = models.CharField(max_length=500, blank=True)
+    duration_seconds = models.BigIntegerField(
+        null=True,
+        blank=True,
+        help_text="As Vapi reported it, believed and charged or not.",
+    )
+
+    money_ended_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the money of a call that was ended by us ran out."
+    )
+    end_ordered_at = models.DateTimeField(null=True, blank=True)
+    end_sent_at = models.DateTimeField(
+        null=True, blank=True, help_text="When Vapi accepted the order to end the call."
+    )
+    end_attempts = models.PositiveSmallIntegerField(default=0)
+    end_retry_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the order to end is sent again; empty when done."
+    )
+
+    settled_at = models.DateTimeField(null=True, blank=True)
+    charged_pence = models.BigIntegerField(null=True, blank=True)
+    uncollected_pence = models.BigIntegerField(null=True, blank=True)
+    not_charged_because = models.CharField(max_length=200, blank=True)
+    vapi_cost_usd = models.DecimalField(max_digits=12, decimal_places=6, null=True, blank=True)
+    attention = models.TextField(
+        blank=True, help_text="What staff should look at, a sentence a line; empty when nothing."
+    )
+
+    class Meta:
+        db_table = "calls"
+        indexes = [
+            # Serves margin by organization and period from the index alone.
+            models.Index(
+                fields=["organization", "ended_at"],
+                include=["charged_pence", "vapi_cost_usd"],
+                name="idx_calls_cost",
+            ),
+            models.Index(fields=["appointment"], name="idx_calls_appointment_id"),
+            models.Index(
+                fields=["end_retry_at"],
+                condition=Q(end_retry_at__isnull=False),
+                name="idx_calls_end_retry",
+            ),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(settled_at=None, charged_pence=None, uncollected_pence=None)
+                | Q(
+                    settled_at__isnull=False,
+                    charged_pence__isnull=False,
+                    charged_pence__gte=0,
+                    uncollected_pence__isnull=False,
+                    uncollected_pence__gte=0,
+                ),
+                name="calls_settled_with_amounts",
+            ),
+            models.CheckConstraint(
+                condition=Q(ended_at=None) | Q(control_url_encrypted=""),
+                name="calls_forget_control_url_when_ended",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"Call {self.call_id}"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the call has ended or been settled: then it gets no hold and needs no ending."""
+        return self.ended_at is not None or self.settled_at is not None
+
+    def add_attention(self, sentence: str) -> None:
+        """Show a sentence to staff, once; the caller saves."""
+        lines = self.attention.splitlines()
+        if sentence not in lines:
+            self.attention = "\n".join([*lines, sentence])
+
+
+class Appointment(models.Model):
+    """Ties an appointment, kept elsewhere, to the call that made it. Ids only."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    organization = models.ForeignKey(
+        Organization, on_delete=models.PROTECT, related_name="appointments"
+    )
+    call = models.ForeignKey(
+        Call,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="appointments",
+        db_index=False,
+        help_text="The call that made the appointment.",
+    )
+    vapi_call_id = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        db_table = "appointments"
+        indexes = [
+            models.Index(fields=["call"], name="idx_appointments_call_id"),
+            models.Index(fields=["vapi_call_id"], name="idx_appointments_vapi_call_id"),
+        ]
+
+    def __str__(self) -> str:
+        return f"Appointment {self.pk}"

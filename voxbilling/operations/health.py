@@ -1,0 +1,66 @@
+"""Liveness and readiness, for load balancers and orchestrators."""
+
+from functools import cache
+
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.http import require_GET
+from kombu.exceptions import OperationalError as BrokerError
+
+from voxbilling.celery import app
+
+
+@require_GET
+def healthz(_request: HttpRequest) -> HttpResponse:
+    """Whether this process answers; asks nothing of other servers."""
+    return JsonResponse({"status": "ok"})
+
+
+@require_GET
+def readyz(_request: HttpRequest) -> HttpResponse:
+    """Whether this process can do its work: database, broker, and no migration missing."""
+    checks = {"database": _database(), "broker": _broker()}
+    checks["migrations"] = _migrations() if checks["database"] == "ok" else "unknown"
+    ready = all(result == "ok" for result in checks.values())
+    response = JsonResponse(
+        {"status": "ok" if ready else "unavailable", "checks": checks},
+        status=200 if ready else 503,
+    )
+    if not ready:
+        response["Retry-After"] = "5"
+    return response
+
+
+def _database() -> str:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        return "unreachable"
+    return "ok"
+
+
+def _broker() -> str:
+    try:
+        with app.connection_for_write() as broker:
+            broker.ensure_connection(max_retries=1, timeout=2)
+    except (BrokerError, OSError):
+        return "unreachable"
+    return "ok"
+
+
+def _migrations() -> str:
+    try:
+        return "ok" if _all_migrations_applied() else "missing"
+    except LookupError:
+        return "missing"
+
+
+@cache
+def _all_migrations_applied() -> bool:
+    """Raises LookupError, which is not cached, while any is missing: applied ones stay applied."""
+    executor = MigrationExecutor(connection)
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        raise LookupError("migrations are missing")
+    return True

@@ -1,0 +1,88 @@
+"""Reads of wallets. Nothing here locks or writes."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db import connection
+
+from wallets.ledger.reservations import find_reservation
+from wallets.models import CreditReservation
+
+
+def reservation_of_call(call_id: str) -> CreditReservation | None:
+    """The one reservation of a call, by either of its ids; None if it never had one."""
+    return find_reservation(call_id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerDifference:
+    """A figure that an organization's row or entry states, and what it is recomputed to be."""
+
+    organization_id: UUID
+    organization_name: str
+    figure: str
+    recorded: int
+    recomputed: int
+
+
+# One statement, so that all of it is seen at one moment while calls go on.
+_DIFFERENCES = """
+WITH
+entries AS (
+    SELECT organization_id,
+        sum(CASE direction WHEN 'credit' THEN amount_pence ELSE -amount_pence END) AS balance_pence,
+        sum(owed_after_pence - owed_before_pence) AS owed_pence,
+        count(*) AS entry_count,
+        max(sequence) AS last_sequence
+    FROM credit_transactions GROUP BY organization_id
+),
+holds AS (
+    SELECT organization_id, sum(reserved_pence) AS reserved_pence
+    FROM credit_reservations WHERE status = 'active' GROUP BY organization_id
+),
+captures AS (
+    SELECT reservation.organization_id,
+        sum(coalesce(reservation.committed_pence, 0)) AS committed_pence,
+        sum(coalesce(entry.amount_pence, 0)) AS charged_pence
+    FROM credit_reservations reservation
+    LEFT JOIN credit_transactions entry
+        ON entry.reservation_id = reservation.id AND entry.type = 'call_deduction'
+    WHERE reservation.status = 'committed'
+    GROUP BY reservation.organization_id
+),
+figures AS (
+    SELECT organization.id, organization.name, figure, recorded, recomputed
+    FROM organizations organization
+    LEFT JOIN entries ON entries.organization_id = organization.id
+    LEFT JOIN holds ON holds.organization_id = organization.id
+    LEFT JOIN captures ON captures.organization_id = organization.id
+    CROSS JOIN LATERAL (VALUES
+        ('balance_pence', organization.balance_pence, coalesce(entries.balance_pence, 0)),
+        ('owed_pence', organization.owed_pence, coalesce(entries.owed_pence, 0)),
+        ('reserved_pence', organization.reserved_pence, coalesce(holds.reserved_pence, 0)),
+        ('last_sequence', organization.last_sequence, coalesce(entries.last_sequence, 0)),
+        ('number of entries', coalesce(entries.entry_count, 0),
+            coalesce(entries.last_sequence, 0)),
+        ('committed_pence of holds', coalesce(captures.committed_pence, 0),
+            coalesce(captures.charged_pence, 0))
+    ) AS stated (figure, recorded, recomputed)
+)
+SELECT id, name, figure, recorded, recomputed FROM figures
+WHERE recorded <> recomputed ORDER BY name, id, figure
+"""
+
+
+def ledger_differences() -> list[LedgerDifference]:
+    """Every recorded figure that differs from what entries and holds add up to; none is right."""
+    with connection.cursor() as cursor:
+        cursor.execute(_DIFFERENCES)
+        return [
+            LedgerDifference(
+                organization_id=row[0],
+                organization_name=row[1],
+                figure=row[2],
+                recorded=int(row[3]),
+                recomputed=int(row[4]),
+            )
+            for row in cursor.fetchall()
+        ]

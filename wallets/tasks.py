@@ -1,0 +1,33 @@
+"""Celery tasks of wallets; each can be lost, repeated or run twice at once."""
+
+import structlog
+from celery import shared_task
+
+from wallets import ledger
+from wallets.selectors import ledger_differences
+
+logger = structlog.get_logger(__name__)
+
+
+@shared_task
+def cleanup_expired_reservations() -> int:
+    """Give back the holds past their expiry; returns how many."""
+    expired = ledger.cleanup_expired_reservations()
+    if expired:
+        logger.info("reservations_expired", count=expired)
+    return expired
+
+
+@shared_task
+def check_ledger() -> int:
+    """Log an error for every figure that differs from its entries; returns how many."""
+    differences = ledger_differences()
+    for difference in differences:
+        logger.error(
+            "ledger_difference",
+            organization_id=str(difference.organization_id),
+            figure=difference.figure,
+            recorded=difference.recorded,
+            recomputed=difference.recomputed,
+        )
+    return len(differences)

@@ -1,0 +1,203 @@
+"""The inbox: store once, process in one transaction, remember the outcome and the answer.
+
+A message is known by the SHA-256 of its source and raw body. An error is recorded outside the
+transaction that it broke, retried with growing pauses, and then shown to staff, who can replay it.
+"""
+
+import hashlib
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.utils import timezone
+
+from calls import lifecycle
+from calls.outcomes import Outcome
+from calls.secrets import decrypt_control_url, encrypt_control_url
+from webhooks import vapi_messages
+from webhooks.models import WebhookEvent
+
+logger = structlog.get_logger(__name__)
+
+Status = WebhookEvent.Status
+
+# Vapi waits 7.5 s, of which its own set-up takes a part: what takes longer than this is refused.
+LOCK_TIMEOUT_MS = 2_500
+STATEMENT_TIMEOUT_MS = 4_000
+# A message that was stored and never processed, because the process died, is picked up after this.
+FIRST_RETRY = timedelta(seconds=30)
+LONGEST_RETRY = timedelta(hours=1)
+MAX_ATTEMPTS = 12
+RETRIES_PER_SWEEP = 500
+
+# What Vapi says to the caller when something is wrong on our side.
+SOMETHING_WRONG = {"error": "This number cannot take calls at the moment. Please try again later."}
+
+
+def receive_vapi(raw_body: bytes) -> dict[str, Any] | None:
+    """Store and process a message from Vapi; returns what to answer, or None for nothing.
+
+    A message that was received before is answered as it was then. Raises MalformedBody if the body
+    is not JSON, and DatabaseError if it could not be stored: then Vapi has to send it again.
+    An assistant-request is always answered, since a caller is waiting.
+    """
+    received_at = timezone.now()
+    picked = vapi_messages.pick(vapi_messages.load(raw_body))
+    message = vapi_messages.read(picked.storable)
+    try:
+        event_id = _store(raw_body, picked, message, received_at)
+        return process(event_id)
+    except DatabaseError:
+        if isinstance(message, vapi_messages.AssistantRequest):
+            logger.exception("assistant_request_not_stored")
+            return SOMETHING_WRONG
+        raise
+
+
+def process(event_id: UUID) -> dict[str, Any] | None:
+    """Process a stored message, unless that has been done; returns the answer.
+
+    Errors are recorded on the event and not raised, except that of recording one.
+    """
+    try:
+        try:
+            return _process_once(event_id)
+        except IntegrityError:
+            # Another message of the same new call was processed at the same moment.
+            return _process_once(event_id)
+    except Exception as error:
+        logger.exception("webhook_failed", event_id=str(event_id))
+        return _record_failure(event_id, error)
+
+
+def retry_due_events() -> int:
+    """Process the messages that are due for another attempt; returns how many were tried."""
+    due = (
+        WebhookEvent.objects.filter(status=Status.PENDING, next_attempt_at__lte=timezone.now())
+        .order_by("next_attempt_at")
+        .values_list("pk", flat=True)[:RETRIES_PER_SWEEP]
+    )
+    for event_id in due:
+        process(event_id)
+    return len(due)
+
+
+def replay(event_id: UUID) -> dict[str, Any] | None:
+    """Process a message once more, whatever became of it before; for staff.
+
+    Safe for a message that was processed: a call is authorized once and settled once.
+    """
+    WebhookEvent.objects.filter(pk=event_id).update(
+        status=Status.PENDING, next_attempt_at=timezone.now(), attempts=0
+    )
+    return process(event_id)
+
+
+def _store(
+    raw_body: bytes,
+    picked: vapi_messages.Picked,
+    message: vapi_messages.Message,
+    received_at: datetime,
+) -> UUID:
+    digest = hashlib.sha256(b"vapi:" + raw_body).hexdigest()
+    call = getattr(message, "call", None)
+    message_type = picked.storable.get("message", {}).get("type", "")
+    event, _ = WebhookEvent.objects.get_or_create(
+        digest=digest,
+        defaults={
+            "source": WebhookEvent.Source.VAPI,
+            "type": message_type[:100],
+            "vapi_call_id": call.vapi_call_id if call else "",
+            "payload": picked.storable,
+            "control_url_encrypted": encrypt_control_url(picked.control_url),
+            "received_at": received_at,
+            "next_attempt_at": received_at + FIRST_RETRY,
+        },
+    )
+    return event.pk
+
+
+@transaction.atomic
+def _process_once(event_id: UUID) -> dict[str, Any] | None:
+    event = _lock_event(event_id)
+    if event.status != Status.PENDING:
+        return event.answer
+    message = vapi_messages.read(event.payload, decrypt_control_url(event.control_url_encrypted))
+    outcome = _handle(message, event.received_at)
+    event.status = Status.PROCESSED if outcome.usable else Status.UNUSABLE
+    event.organization_id = outcome.organization_id
+    event.outcome = outcome.text[:500]
+    event.answer = outcome.answer
+    event.attempts += 1
+    event.next_attempt_at = None
+    event.control_url_encrypted = ""
+    event.processed_at = timezone.now()
+    event.save()
+    return outcome.answer
+
+
+def _handle(message: vapi_messages.Message, received_at: datetime) -> Outcome:
+    match message:
+        case vapi_messages.AssistantRequest():
+            return lifecycle.authorize(message.call, received_at=received_at)
+        case vapi_messages.StatusUpdate():
+            return lifecycle.progress(
+                message.call,
+                status=message.status,
+                ended_reason=message.ended_reason,
+                occurred_at=message.occurred_at,
+                received_at=received_at,
+            )
+        case vapi_messages.EndOfCallReport():
+            return lifecycle.settle(
+                message.call,
+                ended_reason=message.ended_reason,
+                started_at=message.started_at,
+                ended_at=message.ended_at,
+                duration_seconds=message.duration_seconds,
+                cost_usd=message.cost_usd,
+                received_at=received_at,
+            )
+        case vapi_messages.NotNeeded():
+            return Outcome(text=message.reason)
+        case vapi_messages.Unusable():
+            return Outcome(text=message.reason, usable=False)
+
+
+def _record_failure(event_id: UUID, error: Exception) -> dict[str, Any] | None:
+    """Remember what went wrong, and when to try again; returns the answer.
+
+    A caller who was told that something is wrong has hung up: an assistant-request is not tried
+    again, so that no hold is made for a call that does not exist.
+    """
+    with transaction.atomic():
+        event = _lock_event(event_id)
+        if event.status != Status.PENDING:
+            return event.answer
+        event.attempts += 1
+        event.last_error = f"{type(error).__name__}: {error}"[:2000].replace("\0", "")
+        is_asked_for = event.type == "assistant-request"
+        if is_asked_for:
+            event.answer = SOMETHING_WRONG
+        if is_asked_for or event.attempts >= MAX_ATTEMPTS:
+            event.status = Status.FAILED
+            event.next_attempt_at = None
+            event.control_url_encrypted = ""
+        else:
+            pause = min(FIRST_RETRY * 2 ** (event.attempts - 1), LONGEST_RETRY)
+            event.next_attempt_at = timezone.now() + pause
+        event.save()
+        return event.answer
+
+
+def _lock_event(event_id: UUID) -> WebhookEvent:
+    """Lock a message, and bound for the rest of the transaction how long anything may take."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT set_config('lock_timeout', %s, true),"
+            " set_config('statement_timeout', %s, true)",
+            [str(LOCK_TIMEOUT_MS), str(STATEMENT_TIMEOUT_MS)],
+        )
+    return WebhookEvent.objects.select_for_update(no_key=True).get(pk=event_id)

@@ -1,0 +1,98 @@
+"""The addresses that Vapi posts to. Views authenticate and translate; the rules are elsewhere."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.core.exceptions import RequestDataTooBig
+from django.db import DatabaseError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_GET, require_POST
+
+from calls import kill_switch
+from wallets.ledger import OrganizationNotFound
+from webhooks import inbox, vapi_messages
+from webhooks.authentication import WebhookNotAuthenticated, authenticate_vapi
+
+logger = structlog.get_logger(__name__)
+
+RETRY_AFTER_SECONDS = 5
+
+
+def error(sentence: str, *, code: str, status: int) -> JsonResponse:
+    return JsonResponse({"error": sentence, "code": code}, status=status)
+
+
+View = Callable[[HttpRequest], HttpResponse]
+
+
+def from_vapi(view: View) -> View:
+    """Let a view see only POSTs of Vapi's, of bounded size; what fails is answered here."""
+
+    @csrf_exempt
+    @require_POST
+    @wraps(view)
+    def guarded(request: HttpRequest) -> HttpResponse:
+        try:
+            authenticate_vapi(request.headers, request.body, timezone.now())
+            return view(request)
+        except RequestDataTooBig:
+            return error("The body is too large for a Vapi message.", code="too_large", status=413)
+        except WebhookNotAuthenticated as refusal:
+            logger.warning("webhook_not_authenticated", reason=str(refusal))
+            return error(str(refusal), code="not_authenticated", status=401)
+        except vapi_messages.MalformedBody as malformed:
+            return error(str(malformed), code="malformed_body", status=400)
+        except DatabaseError:
+            logger.exception("database_unavailable")
+            response = error(
+                "The database is not available; send this again.", code="unavailable", status=503
+            )
+            response["Retry-After"] = str(RETRY_AFTER_SECONDS)
+            return response
+
+    return guarded
+
+
+@from_vapi
+def vapi_webhook(request: HttpRequest) -> HttpResponse:
+    """Every server message of Vapi. Whatever was stored is answered 200, also if it is unusable."""
+    return JsonResponse(inbox.receive_vapi(request.body) or {})
+
+
+@from_vapi
+def status_check(request: HttpRequest) -> HttpResponse:
+    """Whether a call may go on; asked by an assistant's tool or a scheduler every minute."""
+    asked = vapi_messages.read_status_check(vapi_messages.load(request.body))
+    organization_id = None
+    if header := request.headers.get("X-Org-Id"):
+        try:
+            organization_id = UUID(header)
+        except ValueError:
+            return error("X-Org-Id must be an organization's UUID.", code="bad_input", status=400)
+    try:
+        verdict = kill_switch.check_status(
+            vapi_call_id=asked.vapi_call_id,
+            reported_elapsed_seconds=asked.elapsed_seconds,
+            organization_id=organization_id,
+        )
+    except OrganizationNotFound:
+        # Neither the call nor the organization is known: that ends no call.
+        verdict = kill_switch.StatusCheck(end_call=False)
+    answer: dict[str, Any] = {"endCall": verdict.end_call}
+    if verdict.message:
+        answer["message"] = verdict.message
+    answer["balance_pence"] = verdict.balance_pence
+    answer["effective_balance_pence"] = verdict.effective_balance_pence
+    answer["remaining_seconds"] = verdict.remaining_seconds
+    return JsonResponse(answer)
+
+
+@require_GET
+def health(_request: HttpRequest) -> HttpResponse:
+    """Whether webhooks are served; asks nothing of other servers."""
+    return JsonResponse({"status": "healthy", "service": "vapi-webhook"})
