@@ -8,7 +8,6 @@ import sys
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voxbilling.settings")
     from django.core.management import execute_from_command_line
-
     from voxbilling.stack.embedded import servers_for_command
 
     with servers_for_command(sys.argv):
