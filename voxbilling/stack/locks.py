@@ -41,7 +41,11 @@ class Lock:
             time.sleep(_TICK_SECONDS)
         return True
 
+    def release(self) -> None:
+        fcntl.flock(self.fd, fcntl.LOCK_UN)
+
     def close(self) -> None:
+        """Let go of it. What inherited it still holds it."""
         os.close(self.fd)
 
 

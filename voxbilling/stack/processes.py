@@ -40,10 +40,16 @@ class Program:
 
 
 class Child:
-    """A running program. Its output goes to its log, or where `output` says."""
+    """A running program. What it prints goes to its log, or where `output` and `errors` say."""
 
     def __init__(
-        self, program: Program, logs: Path, *, lock: int, output: int | IO[str] | None = None
+        self,
+        program: Program,
+        logs: Path,
+        *,
+        lock: int,
+        output: int | IO[str] | None = None,
+        errors: int | IO[str] | None = None,
     ) -> None:
         self.program = program
         self.log = logs / f"{program.name}.log"
@@ -56,7 +62,7 @@ class Child:
                 launcher(program.orphan_signal, program.identity, "--", *program.arguments),
                 stdin=subprocess.DEVNULL if program.stdin is None else subprocess.PIPE,
                 stdout=log if output is None else output,
-                stderr=log,
+                stderr=log if errors is None else errors,
                 env=dict(program.environment),
                 cwd=PROJECT_DIR,
                 start_new_session=True,

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO
 
 from voxbilling.capacity import POSTGRES_MAX_CONNECTIONS
 from voxbilling.stack import StackError, identity, processes
@@ -28,9 +29,18 @@ class Servers:
         self.database_url = ""
         self.redis_url = ""
 
-    def spawn(self, program: Program) -> Child:
-        """Start a child that is stopped with the servers, if not before."""
-        child = Child(program, self.data.logs, lock=self._lock.fd)
+    def launch(
+        self,
+        program: Program,
+        *,
+        output: int | IO[str] | None = None,
+        errors: int | IO[str] | None = None,
+    ) -> Child:
+        """Start a program that the caller stops. What it prints goes to its log by default."""
+        return Child(program, self.data.logs, lock=self._lock.fd, output=output, errors=errors)
+
+    def _start_own(self, program: Program) -> Child:
+        child = self.launch(program)
         self.children.append(child)
         return child
 
@@ -49,8 +59,8 @@ class Servers:
             self.data, owner, sockets, max_connections=max_connections, durable=durable
         )
         self.database_url, self.redis_url = postgres.url, valkey.url
-        broker = valkey.start(self.spawn)
-        database = postgres.start(self.spawn)
+        broker = valkey.start(self._start_own)
+        database = postgres.start(self._start_own)
         self.children = [broker, database]
         wait_until(
             lambda: postgres.is_ready(database) and valkey.is_ready(),
