@@ -7,11 +7,16 @@ import sys
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voxbilling.settings")
-    from django.core.management import execute_from_command_line
+    from voxbilling.stack import StackError
     from voxbilling.stack.embedded import servers_for_command
 
-    with servers_for_command(sys.argv):
-        execute_from_command_line(sys.argv)
+    try:
+        with servers_for_command(sys.argv):
+            from django.core.management import execute_from_command_line
+
+            execute_from_command_line(sys.argv)
+    except StackError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ class Call(models.Model):
     )
     call_id = models.CharField(max_length=200, unique=True)
     vapi_call_id = models.CharField(max_length=200, unique=True, null=True, blank=True)
-    type = models.CharField(max_length=40, blank=True)
+    type = models.CharField(max_length=200, blank=True)
     phone_number = models.ForeignKey(
         PhoneNumber, on_delete=models.PROTECT, null=True, blank=True, related_name="calls"
     )

@@ -67,6 +67,4 @@ class WebhookEvent(models.Model):
         ]
 
     def __str__(self) -> str:
-        return (
-            f"{self.type or 'message'} from {self.source}, {self.received_at:%Y-%m-%d %H:%M:%S}"
-        )
+        return f"{self.type or 'message'} from {self.source}, {self.received_at:%Y-%m-%d %H:%M:%S}"
