@@ -84,10 +84,12 @@ class DataDirectory:
         """The directory of the servers' sockets, made if need be.
 
         It lies in the data directory, or, when that path is too long for a socket's address, in a
-        fresh directory under /tmp whose name the data directory keeps.
+        fresh directory under /tmp whose name the data directory keeps. The same when it has a
+        comma: libpq would take the path for a list of hosts.
         """
         inside = self.root / "sockets"
-        if len(os.fsencode(inside / POSTGRES_SOCKET)) <= _LONGEST_SOCKET_PATH:
+        length = len(os.fsencode(inside / POSTGRES_SOCKET))
+        if length <= _LONGEST_SOCKET_PATH and "," not in str(inside):
             inside.mkdir(mode=0o700, exist_ok=True)
             return inside
         try:
