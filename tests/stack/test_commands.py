@@ -60,7 +60,7 @@ def test_a_command_that_joined_another_keeps_the_servers(start, data, tmp_path):
     answers = [line for line in output.splitlines() if line.startswith("ASKED")]
     code, output, errors = first.end()
     assert code == 0
-    assert "Waiting for the other commands that use these servers" in errors
+    assert "Waiting for other commands that use these servers" in errors
     assert answers == [asked(output)] * 2
 
 
