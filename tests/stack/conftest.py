@@ -86,7 +86,7 @@ def open_tmp() -> Iterator[Path]:
 class Program:
     """A running program, with what it printed, and the processes below it."""
 
-    def __init__(self, command: list[str], data: Path, **more: str) -> None:
+    def __init__(self, command: list[str], data: Path, *, user: int | None = None, **more: str):
         self.data = DataDirectory(data)
         self.process = subprocess.Popen(
             command,
@@ -96,6 +96,8 @@ class Program:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            user=user,
+            extra_groups=None if user is None else [],
         )
 
     def end(self) -> tuple[int, str, str]:
@@ -111,11 +113,16 @@ class Program:
         if self.process.poll() is not None:
             raise AssertionError(f"ended early: {self.end()}")
         # A killed stack leaves its files; the next one removes both before it writes its own.
+        # The program may be wrapped, so that the supervisor is somewhere below.
+        ours = self.owner() in {self.process.pid, *self.below()}
+        return ours and self.data.demo.exists()
+
+    def owner(self) -> int | None:
+        """The process that published the servers in the data directory."""
         try:
-            owner = json.loads(self.data.joining.read_text())["pid"]
+            return json.loads(self.data.joining.read_text())["pid"]
         except (OSError, ValueError):
-            return False
-        return owner == self.process.pid and self.data.demo.exists()
+            return None
 
     def facts(self) -> dict:
         return json.loads(self.data.demo.read_text())
