@@ -16,7 +16,7 @@ from django.conf import settings
 from tests.stack.conftest import alive, copy_data, descendants, servers_in
 from voxbilling import capacity
 from voxbilling.environment import PROJECT_DIR
-from voxbilling.stack import StackError, postgres, valkey
+from voxbilling.stack import StackError, identity, postgres, valkey
 from voxbilling.stack.paths import DataDirectory, write_private
 
 
@@ -183,7 +183,7 @@ def test_a_stale_pid_file_harms_nobody(data):
 def test_a_postgres_started_by_hand_is_left_alone(data):
     with servers_in(data):
         second = DataDirectory(data)
-        server = postgres.Postgres(second, None, second.sockets())
+        server = postgres.Postgres(second, identity.choose(), second.sockets())
         with pytest.raises(StackError, match="did not start"):
             server.start(None)
 

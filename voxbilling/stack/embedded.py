@@ -37,7 +37,7 @@ _NEED_NO_SERVER = {
 
 
 class _Terminated(SystemExit):
-    """SIGTERM or SIGHUP came."""
+    """SIGTERM came."""
 
 
 @contextmanager
@@ -97,7 +97,6 @@ def _servers(what: str) -> Iterator[dict[str, str]]:
                 speak_at = float("inf")
             time.sleep(_TICK_SECONDS)
         signal.signal(signal.SIGTERM, _leave)
-        signal.signal(signal.SIGHUP, _leave)
         with running(data, owner, what=what, data_is_new=is_new) as servers:
             environment = variables.for_servers(servers)
             publish(servers, environment)
