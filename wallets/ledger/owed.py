@@ -80,7 +80,9 @@ def _reduce_owed(
         return posting(entry, duplicate=True)
     if owed_pence > organization.owed_pence:
         raise MoreThanOwed(asked_pence=owed_pence, owed_pence=organization.owed_pence)
-    require_effective_balance(organization, debit_pence)
+    # A write-off takes no money, so it needs none: also not when the wallet is below 0.
+    if debit_pence:
+        require_effective_balance(organization, debit_pence)
     entry = append_entry(
         organization,
         entry_type=entry_type,
