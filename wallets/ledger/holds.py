@@ -11,6 +11,7 @@ from wallets.ledger.arguments import (
     MAX_DURATION_SECONDS,
     MAX_ESTIMATED_MINUTES,
     check_call_id,
+    check_live_until,
     check_range,
 )
 from wallets.ledger.posting import save_organization
@@ -95,6 +96,7 @@ def extend_reservation(
     Raises ReservationNotFound, OrganizationSuspended.
     """
     check_range(cover_seconds, "cover_seconds", 0, MAX_DURATION_SECONDS)
+    check_live_until(live_until)
     organization, reservation = lock_reservation(call_id)
     if not reservation.is_active:
         return reservation_result(organization, reservation, duplicate=True)

@@ -5,7 +5,12 @@ from uuid import UUID
 from django.db import transaction
 
 from wallets.errors import MoreThanOwed
-from wallets.ledger.arguments import check_amount, check_description, stored_key
+from wallets.ledger.arguments import (
+    check_amount,
+    check_created_by,
+    check_description,
+    stored_key,
+)
 from wallets.ledger.posting import (
     append_entry,
     find_entry,
@@ -70,6 +75,7 @@ def _reduce_owed(
 ) -> Posting:
     check_amount(owed_pence)
     check_description(description)
+    check_created_by(created_by_id)
     organization = lock_organization(organization_id)
     entry = find_entry(organization, key)
     if entry is not None:
