@@ -1,4 +1,3 @@
-# ruff: noqa: T201 - its output is what the tests read
 """The real supervisor with stand-ins for the commands of other parts, run as a program.
 
     python -m tests.stack.stand_in run|demo [NAME=STAND_IN ...]
