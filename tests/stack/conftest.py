@@ -160,6 +160,8 @@ def start() -> Iterator[Callable[..., Program]]:
             program.process.kill()
             program.process.communicate()
             eventually(lambda below=below: not alive(below), "what was started to end")
+        # A killed stack leaves its directory under /tmp to the next start, and there is none.
+        program.data.remove_short_sockets()
 
 
 @pytest.fixture
