@@ -34,31 +34,40 @@ def environment(data: Path, **more: str) -> dict[str, str]:
     ours = ("VAPI_", "VOXBILLING_", "DATABASE_", "REDIS_", "PYTEST_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     del kept["SECRET_KEY"]
-    cleared = dict.fromkeys(("DATABASE_URL", "REDIS_URL", "SECRET_KEY"), "")
+    names = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "VAPI_API_KEY", "VAPI_WEBHOOK_SECRETS")
+    cleared = dict.fromkeys(names, "")
     return {**kept, **cleared, "DEBUG": "1", "PORT": "0", "VOXBILLING_DATA_DIR": str(data), **more}
 
 
 @contextmanager
-def servers_in(root: Path) -> Iterator[Servers]:
+def servers_in(root: Path, *, durable: bool = True) -> Iterator[Servers]:
     """The servers, run by this very process."""
     data = DataDirectory(root)
     is_new = data.create()
     owner = open_owner_lock(data)
     try:
         assert owner.take()
-        with running(data, owner, what="a test", data_is_new=is_new) as servers:
+        with running(data, owner, what="a test", data_is_new=is_new, durable=durable) as servers:
             yield servers
     finally:
         owner.close()
 
 
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Iterator[Path]:
+    """Not kept for three runs as pytest would: a cluster takes 46 MB."""
+    yield tmp_path
+    shutil.rmtree(tmp_path, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A data directory whose cluster is made already, to be copied."""
     root = tmp_path_factory.mktemp("template") / "data"
-    with servers_in(root):
+    with servers_in(root, durable=False):
         pass
-    return root
+    yield root
+    shutil.rmtree(root)
 
 
 @pytest.fixture
@@ -151,6 +160,8 @@ def start() -> Iterator[Callable[..., Program]]:
             program.process.kill()
             program.process.communicate()
             eventually(lambda below=below: not alive(below), "what was started to end")
+        # A killed stack leaves its directory under /tmp to the next start, and there is none.
+        program.data.remove_short_sockets()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.stack.conftest import STAND_IN, alive, environment, eventually
+from tests.stack.conftest import STAND_IN, alive, descendants, environment, eventually
 from tests.stack.stand_in import PREPARED
 from voxbilling.environment import PROJECT_DIR
 
@@ -23,6 +23,7 @@ def names(stack) -> dict[str, str]:
         "bin/postgres": "postgres",
         "valkey-server": "valkey",
         "part web": "web",
+        "voxbilling.stack.web": "web",
         "stack.sandbox": "sandbox",
         "celery -A voxbilling worker": "worker",
         "celery -A voxbilling beat": "beat",
@@ -95,10 +96,22 @@ def test_everything_dies_with_the_supervisor_and_starts_again(start_stack, small
         assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
 
 
+def test_web_workers_die_with_the_supervisor_too(start, data):
+    stack = start([*STAND_IN, "run", "web=real", "prepare=sleep"], data)
+    eventually(lambda: "web" in names(stack), "the web server")
+    web = names(stack)["web"]
+    eventually(lambda: len(descendants(web)) >= 2, "the web workers")
+    below = stack.below()
+    assert set(descendants(web)) <= set(below)
+    stack.process.kill()
+    stack.process.communicate()
+    eventually(lambda: not alive(below), "all children to end")
+
+
 def test_nothing_outlives_a_supervisor_killed_while_it_starts(start, data):
     stack = start([*STAND_IN, "run", "prepare=sleep"], data)
     eventually(lambda: stack.data.joining.exists(), "the servers")
-    eventually(lambda: "part web" in "".join(map(str, names(stack))) or "web" in names(stack), "")
+    eventually(lambda: "web" in names(stack), "the web server")
     below = stack.below()
     stack.process.kill()
     stack.process.communicate()
