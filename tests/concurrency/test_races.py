@@ -8,6 +8,7 @@ import random
 from functools import partial
 
 import pytest
+from django.db import transaction
 
 from tests.concurrency.expectations import (
     assert_charged_once_whatever_came_of_the_hold,
@@ -131,6 +132,31 @@ def test_reserve_racing_reserve_of_one_call():
 
 def charge_61_seconds(organization, call_id):
     return commit(call_id, 61, organization_id=organization.pk)
+
+
+def in_a_transaction(command, *arguments):
+    """As a webhook's processing does, which goes on after a refusal."""
+    with transaction.atomic():
+        try:
+            return command(*arguments)
+        except ledger.IdempotencyConflict:
+            return "refused"
+
+
+def test_two_organizations_racing_for_one_call_inside_transactions_of_their_callers():
+    for seed in SEEDS:
+        call_id = f"call-{seed}"
+        organizations = [OrganizationFactory(funded_pence=1000) for _ in range(2)]
+
+        outcomes = race(
+            seed, *[partial(in_a_transaction, reserve, one, call_id) for one in organizations]
+        )
+
+        assert_no_surprises(outcomes)
+        assert [outcome.result for outcome in outcomes].count("refused") == 1
+        held = sorted(wallet_figures(organization).reserved_pence for organization in organizations)
+        assert held == [0, 245]
+        assert_ledger_intact()
 
 
 @pytest.mark.parametrize(
