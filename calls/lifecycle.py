@@ -148,7 +148,7 @@ def progress(
         return _outcome(call, f"The call was over when it was said to be {status}.")
     call.vapi_status = status
     if status == "ended":
-        text = _end(call, ended_reason, occurred_at or received_at)
+        text = _end(call, ended_reason, _plausible(occurred_at, received_at))
     elif status in LIVE_STATUSES:
         if status == "in-progress" and call.started_at is None:
             call.started_at = _plausible(occurred_at, received_at)
@@ -188,7 +188,7 @@ def _end(call: Call, ended_reason: str | None, ended_at: datetime) -> str:
 
 
 def _plausible(occurred_at: datetime | None, received_at: datetime) -> datetime:
-    """When a live call started: what the message says, unless a live call cannot have."""
+    """When a status changed: what the message says, unless that cannot be of a call so recent."""
     earliest = received_at - timedelta(seconds=VAPI_MAX_DURATION_SECONDS)
     if occurred_at is None or not earliest <= occurred_at <= received_at + CLOCK_SKEW:
         return received_at
