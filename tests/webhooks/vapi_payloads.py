@@ -60,20 +60,19 @@ class VapiCall:
         reason: str | None = "customer-ended-call",
         **fields: Any,
     ) -> dict[str, Any]:
-        """An end-of-call-report; a `fields` entry of None leaves that field out."""
-        return self._message(
-            "end-of-call-report",
-            startedAt=_written(started_at),
-            endedAt=_written(ended_at),
-            endedReason=reason,
-            transcript=f"AI: {self.private}",
-            summary=self.private,
-            recordingUrl=f"https://storage.invalid/{self.private}.wav",
-            messages=[{"role": "system", "message": self.private}],
-            artifact={"transcript": self.private, "variables": {"customer": self.private}},
-            analysis={"summary": self.private},
-            **fields,
-        )
+        """An end-of-call-report; what is None is left out, what is in `fields` comes instead."""
+        said: dict[str, Any] = {
+            "startedAt": _written(started_at),
+            "endedAt": _written(ended_at),
+            "endedReason": reason,
+            "transcript": f"AI: {self.private}",
+            "summary": self.private,
+            "recordingUrl": f"https://storage.invalid/{self.private}.wav",
+            "messages": [{"role": "system", "message": self.private}],
+            "artifact": {"transcript": self.private, "variables": {"customer": self.private}},
+            "analysis": {"summary": self.private},
+        }
+        return self._message("end-of-call-report", **{**said, **fields})
 
     def other(self, kind: str, **fields: Any) -> dict[str, Any]:
         """A message of a type that billing has no use for."""
