@@ -81,6 +81,11 @@ def check_status(
     return verdict
 
 
+def is_known(vapi_call_id: str | None) -> bool:
+    """Whether a status check about this id finds its call, and so needs no organization."""
+    return vapi_call_id is not None and find_call(vapi_call_id) is not None
+
+
 def elapsed(call: Call, reported_seconds: int, now: datetime) -> int:
     """Seconds that a call has lasted: the longer of what we and the message know, 0 to 43,200."""
     known_seconds = int((now - call.started_at).total_seconds()) if call.started_at else 0

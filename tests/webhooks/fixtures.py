@@ -3,6 +3,7 @@
 The conftest.py of the folders that bill calls take these fixtures from here.
 """
 
+import functools
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,12 +27,17 @@ SECRET = "test-webhook-secret"
 START = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 
 
+@functools.cache
+def client() -> Client:
+    """One for all tests: each new one would build the whole stack of middleware again."""
+    return Client(raise_request_exception=False)
+
+
 class Vapi:
     """Posts to our webhooks as Vapi does."""
 
     def __init__(self, captured: Callable[..., Any]) -> None:
         self._captured = captured
-        self._client = Client(raise_request_exception=False)
 
     def post(
         self, body: bytes | dict[str, Any], path: str = "/api/vapi/webhook", **headers: str
@@ -40,7 +46,7 @@ class Vapi:
         raw_body = body if isinstance(body, bytes) else encoded(body)
         # A test's transaction never commits: what waits for the commit is run here.
         with self._captured(execute=True):
-            return self._client.post(
+            return client().post(
                 path,
                 data=raw_body,
                 content_type="application/json",
