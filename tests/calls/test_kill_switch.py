@@ -99,7 +99,9 @@ def test_given_neither_call_nor_organization_known_when_checked_then_no_call_is_
     assert vapi.check(VapiCall(), 43_200, organization_id) == UNKNOWN
 
 
-@pytest.mark.parametrize("header", ["nonsense", "1234", " ", "00000000-0000-0000-0000-00000000000x"])
+@pytest.mark.parametrize(
+    "header", ["nonsense", "1234", " ", "00000000-0000-0000-0000-00000000000x"]
+)
 def test_given_a_malformed_organization_when_an_unknown_call_is_checked_then_it_is_bad_input(
     vapi: Vapi, header: str
 ) -> None:

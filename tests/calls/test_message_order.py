@@ -47,9 +47,7 @@ def play(vapi: Vapi, clock: Clock, funded_pence: int, sent: Sequence[tuple[str, 
     owed_pence = PRICE_PENCE - charged_pence
     assert (known.charged_pence, known.uncollected_pence) == (charged_pence, owed_pence)
     assert (known.duration_seconds, known.attention) == (LASTED_SECONDS, "")
-    assert CreditTransaction.objects.filter(
-        organization=owner, type="call_deduction"
-    ).count() == 1
+    assert CreditTransaction.objects.filter(organization=owner, type="call_deduction").count() == 1
     assert_money(owner, balance=funded_pence - charged_pence, owed=owed_pence)
 
 

@@ -19,9 +19,7 @@ pytestmark = pytest.mark.django_db
 FUNDED = 10_000
 
 
-def authorized(
-    vapi: Vapi, *, max_duration_seconds: int = 43_200, **organization: Any
-) -> VapiCall:
+def authorized(vapi: Vapi, *, max_duration_seconds: int = 43_200, **organization: Any) -> VapiCall:
     """An inbound call that was let in at the start."""
     owner = OrganizationFactory(**{"funded_pence": FUNDED, **organization})
     assistant = AssistantFactory(organization=owner, max_duration_seconds=max_duration_seconds)
@@ -522,9 +520,7 @@ def test_given_a_settled_call_when_another_duration_comes_then_staff_see_both_an
     vapi.send(call.report(START, after(second_seconds), cost=9))
 
     changed = Call.objects.values().get()
-    assert changed.pop("attention") == (
-        f"Settled at 60 s; a later report says {second_seconds} s."
-    )
+    assert changed.pop("attention") == (f"Settled at 60 s; a later report says {second_seconds} s.")
     before.pop("attention")
     assert changed == before
     assert_money(call.number.organization, balance=FUNDED - 49)
