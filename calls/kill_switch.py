@@ -117,6 +117,8 @@ def _last_possible_second(call: Call) -> datetime | None:
     if call.started_at is None:
         return None
     cap_seconds = call.max_duration_seconds or VAPI_MAX_DURATION_SECONDS
+    if call.max_duration_seconds is None and call.assistant is not None:
+        cap_seconds = call.assistant.max_duration_seconds
     return call.started_at + timedelta(seconds=cap_seconds) + REPORT_GRACE
 
 

@@ -169,8 +169,6 @@ def _keep_alive(locked: LockedCall, received_at: datetime) -> str:
         else:
             call.authorization = Call.Authorization.AUTHORIZED
             text = "Authorized late: no assistant-request asked before."
-            if call.assistant is not None:
-                call.max_duration_seconds = call.assistant.max_duration_seconds
     if call.authorization == Call.Authorization.REFUSED:
         kill_switch.order_end(call, money_ended_at=received_at)
     elif call.end_ordered_at is None:

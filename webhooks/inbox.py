@@ -107,19 +107,19 @@ def _store(
     digest = hashlib.sha256(b"vapi:" + raw_body).hexdigest()
     call = getattr(message, "call", None)
     message_type = picked.storable.get("message", {}).get("type", "")
-    event, _ = WebhookEvent.objects.get_or_create(
+    event = WebhookEvent(
+        source=WebhookEvent.Source.VAPI,
         digest=digest,
-        defaults={
-            "source": WebhookEvent.Source.VAPI,
-            "type": message_type[:100],
-            "vapi_call_id": call.vapi_call_id if call else "",
-            "payload": picked.storable,
-            "control_url_encrypted": encrypt_control_url(picked.control_url),
-            "received_at": received_at,
-            "next_attempt_at": received_at + FIRST_RETRY,
-        },
+        type=message_type[:100],
+        vapi_call_id=call.vapi_call_id if call else "",
+        payload=picked.storable,
+        control_url_encrypted=encrypt_control_url(picked.control_url),
+        received_at=received_at,
+        next_attempt_at=received_at + FIRST_RETRY,
     )
-    return event.pk
+    # A duplicate is no error: whoever came first has stored it.
+    WebhookEvent.objects.bulk_create([event], ignore_conflicts=True)
+    return WebhookEvent.objects.values_list("pk", flat=True).get(digest=digest)
 
 
 @transaction_in_time()

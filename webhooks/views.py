@@ -11,7 +11,7 @@ from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET
 
 from calls import kill_switch
 from wallets.ledger import OrganizationNotFound
@@ -35,17 +35,23 @@ def from_vapi(view: View) -> View:
     """Let a view see only POSTs of Vapi's, of bounded size; what fails is answered here."""
 
     @csrf_exempt
-    @require_POST
     @wraps(view)
     def guarded(request: HttpRequest) -> HttpResponse:
+        if request.method != "POST":
+            refusal = error("Send a POST.", code="method_not_allowed", status=405)
+            refusal["Allow"] = "POST"
+            return refusal
+        if "Content-Length" not in request.headers:
+            # WSGI hands a chunked body on as an empty one: better refused than misunderstood.
+            return error("Send the body with a Content-Length.", code="bad_input", status=400)
         try:
             authenticate_vapi(request.headers, request.body, timezone.now())
             return view(request)
         except RequestDataTooBig:
             return error("The body is too large for a Vapi message.", code="too_large", status=413)
-        except WebhookNotAuthenticated as refusal:
-            logger.warning("webhook_not_authenticated", reason=str(refusal))
-            return error(str(refusal), code="not_authenticated", status=401)
+        except WebhookNotAuthenticated as unknown:
+            logger.warning("webhook_not_authenticated", reason=str(unknown))
+            return error(str(unknown), code="not_authenticated", status=401)
         except vapi_messages.MalformedBody as malformed:
             return error(str(malformed), code="malformed_body", status=400)
         except DatabaseError:

@@ -19,6 +19,7 @@ from wallets.errors import (
     OrganizationSuspended,
     ReservationNotFound,
 )
+from wallets.ledger.arguments import MAX_AMOUNT_PENCE, MAX_DESCRIPTION_LENGTH
 from wallets.ledger.assets import check_balance_and_deduct_asset_cost
 from wallets.ledger.credits import add_credits, adjust_balance, claw_back
 from wallets.ledger.expiry import cleanup_expired_reservations
@@ -28,6 +29,8 @@ from wallets.ledger.settlement import commit_reserved_credits
 from wallets.ledger.standing import resume_organization, set_debt_limit, suspend_organization
 
 __all__ = [
+    "MAX_AMOUNT_PENCE",
+    "MAX_DESCRIPTION_LENGTH",
     "DebtLimitInUse",
     "IdempotencyConflict",
     "InsufficientBalance",

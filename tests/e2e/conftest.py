@@ -1,0 +1,56 @@
+"""A whole stack of its own for the tests that drive voxbilling over HTTP."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from voxbilling.environment import PROJECT_DIR
+
+# What the tests' own servers are known by; the stack brings its own.
+SERVER_VARIABLES = {
+    "DATABASE_URL",
+    "REDIS_URL",
+    "DEBUG",
+    "SECRET_KEY",
+    "VAPI_API_KEY",
+    "VAPI_API_URL",
+    "VAPI_WEBHOOK_SECRETS",
+    "VAPI_WEBHOOK_HMAC_SECRETS",
+}
+START_SECONDS = 240
+
+
+def stack_environment(data_dir):
+    environment = {
+        name: value for name, value in os.environ.items() if name not in SERVER_VARIABLES
+    }
+    return {**environment, "VOXBILLING_DATA_DIR": str(data_dir), "PORT": "0"}
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory):
+    """The content of `demo.json` of a running stack."""
+    data_dir = tmp_path_factory.mktemp("stack") / "data"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "voxbilling.stack", "run"],
+        cwd=PROJECT_DIR,
+        env=stack_environment(data_dir),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        give_up_at = time.monotonic() + START_SECONDS
+        while not (data_dir / "demo.json").exists():
+            assert process.poll() is None, process.stdout.read()
+            assert time.monotonic() < give_up_at, "the stack did not start"
+            time.sleep(0.1)
+        yield json.loads((data_dir / "demo.json").read_text())
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
