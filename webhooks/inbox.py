@@ -80,7 +80,7 @@ def retry_due_events() -> int:
     for event_id in due:
         try:
             process(event_id)
-        except DatabaseError:
+        except Exception:
             # Not even its error could be recorded. It stays due, and the others have their turn.
             logger.exception("webhook_not_retried", event_id=str(event_id))
     return len(due)
@@ -180,7 +180,7 @@ def _record_failure(event_id: UUID, error: Exception) -> dict[str, Any] | None:
     if event.status != Status.PENDING:
         return event.answer
     event.attempts += 1
-    event.last_error = f"{type(error).__name__}: {error}"[:2000].replace("\0", "")
+    event.last_error = _storable(f"{type(error).__name__}: {error}"[:2000])
     is_asked_for = event.type == "assistant-request"
     if is_asked_for:
         event.answer = SOMETHING_WRONG
@@ -193,6 +193,11 @@ def _record_failure(event_id: UUID, error: Exception) -> dict[str, Any] | None:
         event.next_attempt_at = timezone.now() + pause
     event.save()
     return event.answer
+
+
+def _storable(text: str) -> str:
+    """The text without what PostgreSQL cannot store: NUL, and halves of surrogate pairs."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
 def _lock_event(event_id: UUID) -> WebhookEvent:
