@@ -44,7 +44,8 @@ def test_given_nobody_asked_before_when_a_call_lives_then_its_first_sign_of_life
     assert_money(call.assistant.organization, balance=10_000, reserved=245)
     known = call_of(call)
     assert known.authorization == Call.Authorization.AUTHORIZED
-    assert known.max_duration_seconds == 600
+    # Nobody asked, so Vapi was told no cap.
+    assert known.max_duration_seconds is None
     assert known.started_at == (START if status == "in-progress" else None)
     assert end_tasks == []
 
