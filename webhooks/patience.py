@@ -1,0 +1,26 @@
+"""How long Vapi waits, and what may therefore not take longer."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import connection, transaction
+
+# Vapi waits 7.5 s, of which its own set-up takes a part: what takes longer than this is refused.
+LOCK_TIMEOUT_MS = 2_500
+STATEMENT_TIMEOUT_MS = 4_000
+
+
+@contextmanager
+def transaction_in_time() -> Iterator[None]:
+    """A transaction that waits for no lock, and for no statement, until nobody waits for it.
+
+    What takes too long raises OperationalError, and the transaction is rolled back.
+    """
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT set_config('lock_timeout', %s, true),"
+                " set_config('statement_timeout', %s, true)",
+                [str(LOCK_TIMEOUT_MS), str(STATEMENT_TIMEOUT_MS)],
+            )
+        yield
