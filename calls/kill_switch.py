@@ -81,6 +81,11 @@ def check_status(
     return verdict
 
 
+def is_known(vapi_call_id: str | None) -> bool:
+    """Whether a status check about this id finds its call, and so needs no organization."""
+    return vapi_call_id is not None and find_call(vapi_call_id) is not None
+
+
 def elapsed(call: Call, reported_seconds: int, now: datetime) -> int:
     """Seconds that a call has lasted: the longer of what we and the message know, 0 to 43,200."""
     known_seconds = int((now - call.started_at).total_seconds()) if call.started_at else 0
@@ -112,6 +117,8 @@ def _last_possible_second(call: Call) -> datetime | None:
     if call.started_at is None:
         return None
     cap_seconds = call.max_duration_seconds or VAPI_MAX_DURATION_SECONDS
+    if call.max_duration_seconds is None and call.assistant is not None:
+        cap_seconds = call.assistant.max_duration_seconds
     return call.started_at + timedelta(seconds=cap_seconds) + REPORT_GRACE
 
 
@@ -119,6 +126,7 @@ def order_end(call: Call, *, money_ended_at: datetime | None) -> None:
     """Record that a live call must end, and send the order once this is committed.
 
     The caller holds the call's lock. If the task is lost, the sweep finds the order and sends it.
+    An order that was given up is sent once more whenever it is given again.
     """
     if call.end_ordered_at is None:
         call.end_ordered_at = timezone.now()
@@ -129,6 +137,10 @@ def order_end(call: Call, *, money_ended_at: datetime | None) -> None:
             "call_end_ordered", call_id=call.call_id, organization_id=str(call.organization_id)
         )
         transaction.on_commit(lambda: send_end.delay(str(call.pk)), robust=True)
+    elif call.end_sent_at is None and call.end_retry_at is None:
+        # Given up, and yet the call shows life: by now it may have a control URL that works.
+        call.end_retry_at = timezone.now()
+        call.save(update_fields=["end_retry_at"])
 
 
 @shared_task

@@ -148,7 +148,7 @@ def progress(
         return _outcome(call, f"The call was over when it was said to be {status}.")
     call.vapi_status = status
     if status == "ended":
-        text = _end(call, ended_reason, occurred_at or received_at)
+        text = _end(call, ended_reason, _plausible(occurred_at, received_at))
     elif status in LIVE_STATUSES:
         if status == "in-progress" and call.started_at is None:
             call.started_at = _plausible(occurred_at, received_at)
@@ -169,8 +169,6 @@ def _keep_alive(locked: LockedCall, received_at: datetime) -> str:
         else:
             call.authorization = Call.Authorization.AUTHORIZED
             text = "Authorized late: no assistant-request asked before."
-            if call.assistant is not None:
-                call.max_duration_seconds = call.assistant.max_duration_seconds
     if call.authorization == Call.Authorization.REFUSED:
         kill_switch.order_end(call, money_ended_at=received_at)
     elif call.end_ordered_at is None:
@@ -188,7 +186,7 @@ def _end(call: Call, ended_reason: str | None, ended_at: datetime) -> str:
 
 
 def _plausible(occurred_at: datetime | None, received_at: datetime) -> datetime:
-    """When a live call started: what the message says, unless a live call cannot have."""
+    """When a status changed: what the message says, unless that cannot be of a call so recent."""
     earliest = received_at - timedelta(seconds=VAPI_MAX_DURATION_SECONDS)
     if occurred_at is None or not earliest <= occurred_at <= received_at + CLOCK_SKEW:
         return received_at
@@ -221,16 +219,17 @@ def settle(
     lasted_seconds = _reported_seconds(started_at, ended_at, duration_seconds)
     if call.settled_at is not None:
         return _second_report(call, lasted_seconds)
+    ended_reason = ended_reason or call.ended_reason
     waiver = waiver_for(
         ended_reason,
         charges_voicemail=locked.organization.charges_voicemail,
         waive_vapi_faults=settings.WAIVE_VAPI_FAULTS,
     )
     charged_seconds = 0 if waiver else lasted_seconds
-    doubt = _doubt(call, charged_seconds, ended_at, received_at)
+    doubt = _doubt(call, charged_seconds, started_at, ended_at, received_at)
 
     call.started_at = started_at or call.started_at
-    _end(call, ended_reason or call.ended_reason, ended_at or call.ended_at or received_at)
+    _end(call, ended_reason, ended_at or call.ended_at or received_at)
     call.vapi_status = "ended"
     call.vapi_cost_usd = cost_usd
     call.duration_seconds = lasted_seconds
@@ -256,22 +255,26 @@ def settle(
 def _reported_seconds(
     started_at: datetime | None, ended_at: datetime | None, duration_seconds: int | None
 ) -> int | None:
-    """How long a report says that the call lasted; below 0 if it ended before it started."""
+    """How long a report says that the call lasted; None if it says nothing that can be."""
     if started_at is None or ended_at is None:
         return duration_seconds
     if ended_at > started_at:
         return connected_seconds(started_at, ended_at)
-    return 0 if ended_at == started_at else -1
+    return 0 if ended_at == started_at else None
 
 
 def _doubt(
-    call: Call, charged_seconds: int | None, ended_at: datetime | None, received_at: datetime
+    call: Call,
+    charged_seconds: int | None,
+    started_at: datetime | None,
+    ended_at: datetime | None,
+    received_at: datetime,
 ) -> str:
     """Why a report cannot be settled from, as a sentence for staff; empty if it can."""
+    if charged_seconds is None and started_at is not None and ended_at is not None:
+        return "The report says that the call ended before it started."
     if charged_seconds is None:
         return "The report says neither when the call started and ended nor how long it lasted."
-    if charged_seconds < 0:
-        return "The report says that the call ended before it started."
     if charged_seconds and ended_at is not None and ended_at > received_at + CLOCK_SKEW:
         return f"The report says that the call ended in the future, at {ended_at.isoformat()}."
     cap_seconds = call.max_duration_seconds or VAPI_MAX_DURATION_SECONDS

@@ -16,8 +16,9 @@ def end_call(control_url: str) -> None:
         response = httpx.post(
             control_url, json={"type": "end-call"}, timeout=CONTROL_TIMEOUT_SECONDS
         )
-    # httpx raises InvalidURL, which is no HTTPError, for what it cannot parse.
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    # InvalidURL, which is no HTTPError, is for what httpx cannot parse; UnicodeError for a host
+    # name that the resolver cannot encode.
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
         raise VapiRequestFailed(
             f"The call's control address failed: {type(error).__name__}."
         ) from None

@@ -1,6 +1,7 @@
 """What every test shares."""
 
 import pytest
+from django.conf import settings
 from django.db import transaction
 from django.db.backends.postgresql.operations import DatabaseOperations
 
@@ -15,11 +16,11 @@ def pytest_configure() -> None:
             flush(self, sql_list)
 
     DatabaseOperations.execute_sql_flush = flush_without_triggers
+    # Logins are not what these tests are about, and a real hash takes a tenth of a second.
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix) -> None:
     """Tests queue hundreds of threads on one bounded pool, which waits longer than Vapi would."""
-    from django.conf import settings
-
     settings.DATABASES["default"]["OPTIONS"]["pool"]["timeout"] = 120

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
+from voxbilling import environment
 from voxbilling.stack import StackError
 from voxbilling.stack.paths import DataDirectory
 from voxbilling.stack.servers import open_owner_lock, running
 
 # Some forty threads in each of a dozen xdist workers, each with a connection.
 _MAX_CONNECTIONS = 600
-# `.env` is a developer's own: its keys and servers are no business of the tests.
 _SETTINGS = {
     "DEBUG": "1",
     "SECRET_KEY": "for-tests-only-for-tests-only-for-tests-only-for-tests-only",
@@ -37,6 +37,8 @@ _cleanup = ExitStack()
 
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests(early_config, parser, args):
+    # `.env` is a developer's own: its prices, keys and servers are no business of the tests.
+    environment.read_dotenv = lambda: None
     # The processes of pytest-xdist inherit the first one's servers with its environment.
     if not (os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL")):
         _start()

@@ -1,8 +1,11 @@
 """Makes what tests need. Money comes through the ledger, so that every balance has its entries."""
 
+import uuid
+
 import factory
 from django.contrib.auth import get_user_model
 
+from telephony.models import VAPI_MAX_DURATION_SECONDS, Assistant, PhoneNumber
 from wallets import ledger
 from wallets.models import Organization
 
@@ -34,3 +37,29 @@ class UserFactory(factory.django.DjangoModelFactory):
         model = get_user_model()
 
     username = factory.Sequence(lambda number: f"user{number}")
+
+
+class AssistantFactory(factory.django.DjangoModelFactory):
+    """An assistant that takes calls of Vapi's longest duration, unless told otherwise."""
+
+    class Meta:
+        model = Assistant
+
+    organization = factory.SubFactory(OrganizationFactory)
+    name = factory.Sequence(lambda number: f"Assistant {number}")
+    vapi_assistant_id = factory.LazyFunction(lambda: str(uuid.uuid4()))
+    max_duration_seconds = VAPI_MAX_DURATION_SECONDS
+
+
+class PhoneNumberFactory(factory.django.DjangoModelFactory):
+    """A number that its organization's own assistant answers; `assistant=None` for nobody."""
+
+    class Meta:
+        model = PhoneNumber
+
+    organization = factory.SubFactory(OrganizationFactory)
+    number = factory.Sequence(lambda number: f"+4420{70_000_000 + number}")
+    vapi_phone_number_id = factory.LazyFunction(lambda: str(uuid.uuid4()))
+    assistant = factory.SubFactory(
+        AssistantFactory, organization=factory.SelfAttribute("..organization")
+    )

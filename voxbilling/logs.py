@@ -7,11 +7,16 @@ from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
+import structlog.tracebacks
 
 # Names under which secrets and callers' words travel. A value logged under one is replaced.
 _SECRET_NAME = re.compile(
     r"secret|token|password|authorization|api_?key|signature|control_?url|transcript|prompt", re.I
 )
+
+
+# Without the values of local variables: they hold control URLs and callers' words.
+_TRACEBACK = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -32,9 +37,13 @@ def configure(*, json: bool) -> None:
         redact,
     ]
     renderer: list[Any] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        [structlog.processors.ExceptionRenderer(_TRACEBACK), structlog.processors.JSONRenderer()]
         if json
-        else [structlog.dev.ConsoleRenderer(colors=False)]
+        else [
+            structlog.dev.ConsoleRenderer(
+                colors=False, exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
     )
     logging.config.dictConfig(
         {
@@ -58,6 +67,10 @@ def configure(*, json: bool) -> None:
                 # httpx logs whole URLs, and a control URL is a secret.
                 "httpx": {"level": "WARNING"},
                 "httpcore": {"level": "WARNING"},
+                # A sweep every few seconds is no news; what it did is logged by itself.
+                "celery.beat": {"level": "WARNING"},
+                "celery.worker.strategy": {"level": "WARNING"},
+                "celery.app.trace": {"level": "WARNING"},
             },
         }
     )

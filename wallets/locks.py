@@ -21,7 +21,7 @@ def lock_organization(organization_id: UUID | str) -> Organization:
     """
     try:
         return Organization.objects.select_for_update(no_key=True).get(pk=organization_id)
-    except (Organization.DoesNotExist, ValidationError, ValueError):
+    except (Organization.DoesNotExist, ValidationError, ValueError, TypeError):
         raise OrganizationNotFound(organization_id) from None
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db import DatabaseError, IntegrityError
 from django.utils import timezone
 
 from calls import lifecycle
@@ -18,14 +18,12 @@ from calls.outcomes import Outcome
 from calls.secrets import decrypt_control_url, encrypt_control_url
 from webhooks import vapi_messages
 from webhooks.models import WebhookEvent
+from webhooks.patience import transaction_in_time
 
 logger = structlog.get_logger(__name__)
 
 Status = WebhookEvent.Status
 
-# Vapi waits 7.5 s, of which its own set-up takes a part: what takes longer than this is refused.
-LOCK_TIMEOUT_MS = 2_500
-STATEMENT_TIMEOUT_MS = 4_000
 # A message that was stored and never processed, because the process died, is picked up after this.
 FIRST_RETRY = timedelta(seconds=30)
 LONGEST_RETRY = timedelta(hours=1)
@@ -80,7 +78,11 @@ def retry_due_events() -> int:
         .values_list("pk", flat=True)[:RETRIES_PER_SWEEP]
     )
     for event_id in due:
-        process(event_id)
+        try:
+            process(event_id)
+        except Exception:
+            # Not even its error could be recorded. It stays due, and the others have their turn.
+            logger.exception("webhook_not_retried", event_id=str(event_id))
     return len(due)
 
 
@@ -95,6 +97,7 @@ def replay(event_id: UUID) -> dict[str, Any] | None:
     return process(event_id)
 
 
+@transaction_in_time()
 def _store(
     raw_body: bytes,
     picked: vapi_messages.Picked,
@@ -104,22 +107,22 @@ def _store(
     digest = hashlib.sha256(b"vapi:" + raw_body).hexdigest()
     call = getattr(message, "call", None)
     message_type = picked.storable.get("message", {}).get("type", "")
-    event, _ = WebhookEvent.objects.get_or_create(
+    event = WebhookEvent(
+        source=WebhookEvent.Source.VAPI,
         digest=digest,
-        defaults={
-            "source": WebhookEvent.Source.VAPI,
-            "type": message_type[:100],
-            "vapi_call_id": call.vapi_call_id if call else "",
-            "payload": picked.storable,
-            "control_url_encrypted": encrypt_control_url(picked.control_url),
-            "received_at": received_at,
-            "next_attempt_at": received_at + FIRST_RETRY,
-        },
+        type=message_type[:100],
+        vapi_call_id=call.vapi_call_id if call else "",
+        payload=picked.storable,
+        control_url_encrypted=encrypt_control_url(picked.control_url),
+        received_at=received_at,
+        next_attempt_at=received_at + FIRST_RETRY,
     )
-    return event.pk
+    # A duplicate is no error: whoever came first has stored it.
+    WebhookEvent.objects.bulk_create([event], ignore_conflicts=True)
+    return WebhookEvent.objects.values_list("pk", flat=True).get(digest=digest)
 
 
-@transaction.atomic
+@transaction_in_time()
 def _process_once(event_id: UUID) -> dict[str, Any] | None:
     event = _lock_event(event_id)
     if event.status != Status.PENDING:
@@ -166,38 +169,36 @@ def _handle(message: vapi_messages.Message, received_at: datetime) -> Outcome:
             return Outcome(text=message.reason, usable=False)
 
 
+@transaction_in_time()
 def _record_failure(event_id: UUID, error: Exception) -> dict[str, Any] | None:
     """Remember what went wrong, and when to try again; returns the answer.
 
     A caller who was told that something is wrong has hung up: an assistant-request is not tried
     again, so that no hold is made for a call that does not exist.
     """
-    with transaction.atomic():
-        event = _lock_event(event_id)
-        if event.status != Status.PENDING:
-            return event.answer
-        event.attempts += 1
-        event.last_error = f"{type(error).__name__}: {error}"[:2000].replace("\0", "")
-        is_asked_for = event.type == "assistant-request"
-        if is_asked_for:
-            event.answer = SOMETHING_WRONG
-        if is_asked_for or event.attempts >= MAX_ATTEMPTS:
-            event.status = Status.FAILED
-            event.next_attempt_at = None
-            event.control_url_encrypted = ""
-        else:
-            pause = min(FIRST_RETRY * 2 ** (event.attempts - 1), LONGEST_RETRY)
-            event.next_attempt_at = timezone.now() + pause
-        event.save()
+    event = _lock_event(event_id)
+    if event.status != Status.PENDING:
         return event.answer
+    event.attempts += 1
+    event.last_error = _storable(f"{type(error).__name__}: {error}"[:2000])
+    is_asked_for = event.type == "assistant-request"
+    if is_asked_for:
+        event.answer = SOMETHING_WRONG
+    if is_asked_for or event.attempts >= MAX_ATTEMPTS:
+        event.status = Status.FAILED
+        event.next_attempt_at = None
+        event.control_url_encrypted = ""
+    else:
+        pause = min(FIRST_RETRY * 2 ** (event.attempts - 1), LONGEST_RETRY)
+        event.next_attempt_at = timezone.now() + pause
+    event.save()
+    return event.answer
+
+
+def _storable(text: str) -> str:
+    """The text without what PostgreSQL cannot store: NUL, and halves of surrogate pairs."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
 def _lock_event(event_id: UUID) -> WebhookEvent:
-    """Lock a message, and bound for the rest of the transaction how long anything may take."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT set_config('lock_timeout', %s, true),"
-            " set_config('statement_timeout', %s, true)",
-            [str(LOCK_TIMEOUT_MS), str(STATEMENT_TIMEOUT_MS)],
-        )
     return WebhookEvent.objects.select_for_update(no_key=True).get(pk=event_id)

@@ -36,6 +36,10 @@ _NEED_NO_SERVER = {
 }
 
 
+class _Terminated(SystemExit):
+    """SIGTERM came."""
+
+
 @contextmanager
 def servers_for_command(argv: Sequence[str]) -> Iterator[None]:
     """Set the environment for a Django command, and keep its servers running meanwhile.
@@ -93,14 +97,32 @@ def _servers(what: str) -> Iterator[dict[str, str]]:
                 speak_at = float("inf")
             time.sleep(_TICK_SECONDS)
         signal.signal(signal.SIGTERM, _leave)
-        signal.signal(signal.SIGHUP, _leave)
         with running(data, owner, what=what, data_is_new=is_new) as servers:
             environment = variables.for_servers(servers)
             publish(servers, environment)
-            yield environment
-            if not joiners.take():
-                _say("Waiting for the other commands that use these servers; Ctrl-C stops them.")
-                joiners.wait()
+            told_to_stop = False
+            try:
+                yield environment
+            except (KeyboardInterrupt, _Terminated):
+                told_to_stop = True
+                raise
+            finally:
+                _close_pools()
+                # Once we have it, nobody can join any more.
+                if not joiners.take() and not told_to_stop:
+                    _say("Waiting for other commands that use these servers (Ctrl-C ends them).")
+                    joiners.wait()
+
+
+def _close_pools() -> None:
+    """Let Django hang up first: its pools would complain about the servers' end."""
+    if "django.db" in sys.modules:
+        from django.db import connections
+
+        for connection in connections.all(initialized_only=True):
+            connection.close()
+            if hasattr(connection, "close_pool"):
+                connection.close_pool()
 
 
 def _published(path: Path) -> dict[str, str] | None:
@@ -115,7 +137,7 @@ def _published(path: Path) -> dict[str, str] | None:
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:
-    sys.exit(128 + number)
+    raise _Terminated(128 + number)
 
 
 def _say(sentence: str) -> None:

@@ -46,7 +46,7 @@ def choose() -> Identity:
     uid = os.geteuid()
     if uid != 0 and _is_known(uid):
         return Identity()
-    namespace = Identity(f"namespace:{_ordinary_user().pw_uid}")
+    namespace = Identity(f"namespace:{ordinary_user().pw_uid}")
     if _launch(namespace, "--reach", [Path("/")]).returncode == 0:
         return namespace
     if uid != 0:
@@ -54,7 +54,7 @@ def choose() -> Identity:
             f"PostgreSQL runs only as a user that /etc/passwd names, and user {uid} is not in it: "
             "run voxbilling as a user that is."
         )
-    user = _ordinary_user()
+    user = ordinary_user()
     return Identity(f"user:{user.pw_uid}:{user.pw_gid}", (user.pw_uid, user.pw_gid))
 
 
@@ -73,7 +73,7 @@ def _is_known(uid: int) -> bool:
     return True
 
 
-def _ordinary_user() -> pwd.struct_passwd:
+def ordinary_user() -> pwd.struct_passwd:
     """Some user other than root, preferably one that owns nothing."""
     for name in ("nobody", "daemon"):
         try:

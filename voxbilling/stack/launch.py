@@ -75,6 +75,8 @@ def main() -> None:
                 sys.exit(OUT_OF_REACH)
         return
     die_with_parent(int(parent_pid), int(signal_number))
+    # The parent starts its children while its own signals are held back.
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
     # Python ignores SIGPIPE and SIGXFSZ, and exec would hand that down.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from voxbilling.stack import StackError
+from voxbilling.stack.identity import ordinary_user
 
 # A socket's address holds 108 bytes on Linux and 104 elsewhere, with the final zero.
 _LONGEST_SOCKET_PATH = 103
@@ -76,6 +77,14 @@ class DataDirectory:
                 f"The data directory {self.root} is not a directory that this user may write to: "
                 "name another in VOXBILLING_DATA_DIR."
             )
+        owner = self.root.stat().st_uid
+        # Root can write anywhere, but what it leaves there would shut the owner out. (Root that
+        # may make no namespace gave the directory away itself, see identity.py.)
+        if os.geteuid() == 0 and owner not in (0, ordinary_user().pw_uid):
+            raise StackError(
+                f"The data directory {self.root} belongs to user {owner}: run voxbilling as that "
+                "user, or name another directory in VOXBILLING_DATA_DIR."
+            )
         for directory in (self.logs, self.locks):
             directory.mkdir(mode=0o700, exist_ok=True)
         return created
@@ -84,10 +93,12 @@ class DataDirectory:
         """The directory of the servers' sockets, made if need be.
 
         It lies in the data directory, or, when that path is too long for a socket's address, in a
-        fresh directory under /tmp whose name the data directory keeps.
+        fresh directory under /tmp whose name the data directory keeps. The same when it has a
+        comma: libpq would take the path for a list of hosts.
         """
         inside = self.root / "sockets"
-        if len(os.fsencode(inside / POSTGRES_SOCKET)) <= _LONGEST_SOCKET_PATH:
+        length = len(os.fsencode(inside / POSTGRES_SOCKET))
+        if length <= _LONGEST_SOCKET_PATH and "," not in str(inside):
             inside.mkdir(mode=0o700, exist_ok=True)
             return inside
         try:

@@ -70,6 +70,7 @@ class Postgres:
         """Make the cluster if there is none, and start the server; `wait_until` it is ready."""
         if not self._data.cluster.exists():
             self._make_cluster(start)
+        self._check_owner()
         self._check_version()
         self._remove_stale_files()
         return start(self._program("postgres", binary("postgres"), *self._server_options()))
@@ -159,6 +160,17 @@ class Postgres:
             identity=self._identity.argument,
             stdin=stdin,
         )
+
+    def _check_owner(self) -> None:
+        """PostgreSQL demands to own its cluster, so a cluster has one owner for good."""
+        owner = self._data.cluster.stat().st_uid
+        ours = self._identity.owner[0] if self._identity.owner else os.geteuid()
+        if owner != ours:
+            raise StackError(
+                f"{self._data.cluster} belongs to user {owner}, and PostgreSQL would run as user "
+                f"{ours}: run voxbilling as before, or name another directory in "
+                "VOXBILLING_DATA_DIR."
+            )
 
     def _check_version(self) -> None:
         with contextlib.suppress(OSError):

@@ -1,13 +1,12 @@
 """The two embedded servers of a data directory, owned by this process while it holds the lock."""
 
-import os
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import IO
 
 from voxbilling.capacity import POSTGRES_MAX_CONNECTIONS
-from voxbilling.stack import StackError, identity, processes
+from voxbilling.stack import identity, processes
 from voxbilling.stack.locks import Lock, OwnerLock, wait_for_earlier_servers
 from voxbilling.stack.paths import DataDirectory
 from voxbilling.stack.postgres import Postgres
@@ -32,24 +31,34 @@ class Servers:
     def launch(
         self,
         program: Program,
+        among: list[Child],
         *,
         output: int | IO[str] | None = None,
         errors: int | IO[str] | None = None,
     ) -> Child:
-        """Start a program that the caller stops. What it prints goes to its log by default."""
-        return Child(program, self.data.logs, lock=self._lock.fd, output=output, errors=errors)
+        """Start a program and add it to `among`, which the caller stops.
+
+        What it prints goes to its log by default. No signal comes between the two steps: it
+        would end us with a child that nobody stops.
+        """
+        before = signal.pthread_sigmask(
+            signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+        )
+        try:
+            child = Child(program, self.data.logs, lock=self._lock.fd, output=output, errors=errors)
+            among.append(child)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return child
 
     def _start_own(self, program: Program) -> Child:
-        child = self.launch(program)
-        self.children.append(child)
-        return child
+        return self.launch(program, self.children)
 
     def start(self, *, data_is_new: bool, max_connections: int, durable: bool) -> None:
         """Start both and wait until they answer."""
         owner = identity.choose()
         if data_is_new:
             owner.give(self.data.root)
-        _check_owner(self.data.root, owner)
         sockets = self.data.sockets()
         owner.give(sockets)
         if owner.argument != "same":
@@ -102,14 +111,3 @@ def running(
         servers.start(data_is_new=data_is_new, max_connections=max_connections, durable=durable)
         cleanup.callback(lambda: data.joining.unlink(missing_ok=True))
         yield servers
-
-
-def _check_owner(root: Path, owner: identity.Identity) -> None:
-    """PostgreSQL demands to own its cluster, so the data directory has one owner for good."""
-    allowed = {os.geteuid()} if owner.owner is None else {os.geteuid(), owner.owner[0]}
-    uid = root.stat().st_uid
-    if uid not in allowed:
-        raise StackError(
-            f"The data directory {root} belongs to user {uid}: run voxbilling as that user, or "
-            "name another directory in VOXBILLING_DATA_DIR."
-        )

@@ -84,7 +84,10 @@ class Supervisor:
                 "`python -m voxbilling.stack.web` and Celery on the servers that you named."
             )
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._on_signal)
+            # Under `nohup` the stack outlives its terminal. SIGINT counts even where a shell
+            # ignored it on behalf of a job in the background.
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._on_signal)
         data = DataDirectory(data_dir())
         data_is_new = data.create()
         try:
@@ -119,15 +122,14 @@ class Supervisor:
         environment = {**os.environ, **settings, "PYTHONUNBUFFERED": "1"}
 
         def start(name: str, command: Sequence[str]) -> Child:
-            child = servers.launch(Program(name, command, environment))
-            self._services.append(child)
-            return child
+            return servers.launch(Program(name, command, environment), self._services)
 
         with tempfile.TemporaryFile("w+") as output:
             prepare = servers.launch(
-                Program("prepare_stack", self.commands.prepare, environment), output=output
+                Program("prepare_stack", self.commands.prepare, environment),
+                self._services,
+                output=output,
             )
-            self._services.append(prepare)
             start("web", [*self.commands.web, "--port", str(web_port)])
             start("sandbox", [*self.commands.sandbox, "--port", str(sandbox_port)])
             others = [child for child in self._all(servers) if child is not prepare]
@@ -171,8 +173,9 @@ class Supervisor:
     def _run_demo(self, servers: Servers, environment: Mapping[str, str]) -> int:
         """The demo as a child that speaks for itself on our output; its exit code."""
         program = Program("run_demo", self.commands.demo, environment)
-        demo = servers.launch(program, output=sys.stdout.fileno(), errors=sys.stderr.fileno())
-        self._services.append(demo)
+        demo = servers.launch(
+            program, self._services, output=sys.stdout.fileno(), errors=sys.stderr.fileno()
+        )
         return self._watch(servers, until=demo)
 
     def _all(self, servers: Servers) -> list[Child]:

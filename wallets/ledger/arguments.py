@@ -1,5 +1,10 @@
 """What the ledger's arguments may be. Anything else raises ValueError before a lock is taken."""
 
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
 # Ten billion pounds: what is larger is a mistake, and sums of such amounts still fit a bigint.
 MAX_AMOUNT_PENCE = 10**12
 # Vapi ends every call after 12 hours; a week leaves room for a clock that is wrong.
@@ -8,6 +13,8 @@ MAX_ESTIMATED_MINUTES = 12 * 60
 MAX_KEY_LENGTH = 150
 MAX_CALL_ID_LENGTH = 200
 MAX_DESCRIPTION_LENGTH = 500
+# The largest key that auth_user can have.
+MAX_USER_ID = 2**31 - 1
 
 
 def stored_key(operation: str, key: str) -> str:
@@ -32,6 +39,26 @@ def check_range(value: int, name: str, lowest: int, highest: int) -> None:
     # bool is an int to Python, and no amount.
     if type(value) is not int or not lowest <= value <= highest:
         raise ValueError(f"{name} must be a whole number from {lowest} to {highest}.")
+
+
+def check_choice(value: str, name: str, choices: Collection[str]) -> None:
+    # Not everything that may be asked about can be looked up in a set.
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(sorted(choices))}.")
+
+
+def check_created_by(user_id: int | None) -> None:
+    if user_id is not None:
+        check_range(user_id, "created_by_id", 1, MAX_USER_ID)
+
+
+def check_live_until(moment: datetime | None) -> None:
+    if moment is None:
+        return
+    # A hold that no call can live as long as would lock its money up.
+    latest = timezone.now() + timedelta(seconds=MAX_DURATION_SECONDS)
+    if not isinstance(moment, datetime) or timezone.is_naive(moment) or moment > latest:
+        raise ValueError("live_until must be a time with a time zone, at most a week from now.")
 
 
 def _check_text(text: str, name: str, longest: int) -> None:

@@ -5,7 +5,7 @@ from uuid import UUID
 from django.db import transaction
 
 from wallets.errors import OrganizationSuspended
-from wallets.ledger.arguments import check_amount, check_description, stored_key
+from wallets.ledger.arguments import check_amount, check_choice, check_description, stored_key
 from wallets.ledger.posting import (
     append_entry,
     find_replay,
@@ -37,8 +37,7 @@ def check_balance_and_deduct_asset_cost(
     """
     check_amount(cost_pence)
     check_description(description)
-    if asset_type not in CreditTransaction.ASSET_TYPES:
-        raise ValueError(f"{asset_type!r} is not a type of asset.")
+    check_choice(asset_type, "asset_type", CreditTransaction.ASSET_TYPES)
     key = stored_key("asset", idempotency_key)
     organization = lock_organization(organization_id)
     entry = find_replay(organization, key, asset_type, Direction.DEBIT, cost_pence, description)

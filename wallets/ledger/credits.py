@@ -7,6 +7,8 @@ from django.db import transaction
 from wallets.ledger.arguments import (
     MAX_AMOUNT_PENCE,
     check_amount,
+    check_choice,
+    check_created_by,
     check_description,
     check_range,
     stored_key,
@@ -42,8 +44,7 @@ def add_credits(
 
     Raises OrganizationNotFound, IdempotencyConflict.
     """
-    if credit_type not in CreditTransaction.CREDIT_TYPES:
-        raise ValueError(f"{credit_type!r} is not a type of credit.")
+    check_choice(credit_type, "credit_type", CreditTransaction.CREDIT_TYPES)
     return _credit_or_debit(
         organization_id, credit_type, Direction.CREDIT, amount_pence,
         description, stored_key("credit", idempotency_key), created_by_id,
@@ -119,6 +120,7 @@ def _credit_or_debit(
 ) -> Posting:
     check_amount(amount_pence)
     check_description(description)
+    check_created_by(created_by_id)
     organization = lock_organization(organization_id)
     entry = find_replay(organization, key, entry_type, direction, amount_pence, description)
     if entry is not None:

@@ -11,13 +11,14 @@ from wallets.ledger.arguments import (
     MAX_DURATION_SECONDS,
     MAX_ESTIMATED_MINUTES,
     check_call_id,
+    check_live_until,
     check_range,
 )
 from wallets.ledger.posting import save_organization
 from wallets.ledger.reservations import (
     atomic_against_other_organizations,
     default_expiry,
-    find_reservation,
+    find_reservations,
     lock_reservation,
     new_reservation,
     require_owner,
@@ -51,10 +52,11 @@ def reserve_call_credits(
         check_call_id(vapi_call_id)
     check_range(estimated_minutes, "estimated_minutes", 1, MAX_ESTIMATED_MINUTES)
     organization = lock_organization(organization_id)
-    existing = find_reservation(call_id, vapi_call_id)
-    if existing is not None:
-        require_owner(existing, organization)
-        return reservation_result(organization, existing, duplicate=True)
+    existing = find_reservations(call_id, vapi_call_id=vapi_call_id or call_id)
+    for reservation in existing:
+        require_owner(reservation, organization)
+    if existing:
+        return reservation_result(organization, existing[0], duplicate=True)
     if organization.is_suspended:
         raise OrganizationSuspended(organization.pk)
     tariff = organization.tariff
@@ -94,6 +96,7 @@ def extend_reservation(
     Raises ReservationNotFound, OrganizationSuspended.
     """
     check_range(cover_seconds, "cover_seconds", 0, MAX_DURATION_SECONDS)
+    check_live_until(live_until)
     organization, reservation = lock_reservation(call_id)
     if not reservation.is_active:
         return reservation_result(organization, reservation, duplicate=True)

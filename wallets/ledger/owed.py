@@ -5,7 +5,12 @@ from uuid import UUID
 from django.db import transaction
 
 from wallets.errors import MoreThanOwed
-from wallets.ledger.arguments import check_amount, check_description, stored_key
+from wallets.ledger.arguments import (
+    check_amount,
+    check_created_by,
+    check_description,
+    stored_key,
+)
 from wallets.ledger.posting import (
     append_entry,
     find_entry,
@@ -70,6 +75,7 @@ def _reduce_owed(
 ) -> Posting:
     check_amount(owed_pence)
     check_description(description)
+    check_created_by(created_by_id)
     organization = lock_organization(organization_id)
     entry = find_entry(organization, key)
     if entry is not None:
@@ -80,7 +86,9 @@ def _reduce_owed(
         return posting(entry, duplicate=True)
     if owed_pence > organization.owed_pence:
         raise MoreThanOwed(asked_pence=owed_pence, owed_pence=organization.owed_pence)
-    require_effective_balance(organization, debit_pence)
+    # A write-off takes no money, so it needs none: also not when the wallet is below 0.
+    if debit_pence:
+        require_effective_balance(organization, debit_pence)
     entry = append_entry(
         organization,
         entry_type=entry_type,

@@ -42,11 +42,26 @@ def atomic_against_other_organizations(command: Callable[P, R]) -> Callable[P, R
     return run
 
 
-def find_reservation(call_id: str, vapi_call_id: str | None = None) -> CreditReservation | None:
-    """The reservation of a call: an id matches `vapi_call_id` first, then `call_id`."""
-    ids = {call_id, vapi_call_id or call_id}
+def find_reservation(call_id: str) -> CreditReservation | None:
+    """The reservation of a call: the id matches `vapi_call_id` first, then `call_id`."""
+    return next(iter(find_reservations(call_id, vapi_call_id=call_id)), None)
+
+
+def find_reservations(call_id: str, *, vapi_call_id: str) -> list[CreditReservation]:
+    """Every reservation that either id names, the one that is meant first.
+
+    There is more than one only if the two ids belong to two calls.
+    """
+    ids = {call_id, vapi_call_id}
     found = CreditReservation.objects.filter(Q(vapi_call_id__in=ids) | Q(call_id__in=ids))
-    return min(found, key=lambda row: row.vapi_call_id not in ids, default=None)
+    return sorted(
+        found,
+        key=lambda row: (
+            row.vapi_call_id != vapi_call_id,
+            row.vapi_call_id != call_id,
+            row.call_id != call_id,
+        ),
+    )
 
 
 def lock_reservation(call_id: str) -> tuple[Organization, CreditReservation]:

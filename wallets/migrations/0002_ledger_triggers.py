@@ -1,15 +1,16 @@
 """What no CHECK can say about the ledger: entries are append-only and follow one another, the
 organization's figures are its last entry's, and a hold closes once.
 
-Plain SQL, with no switch to turn it off. Functions keep the search path that they were made with,
-so a session that changes its own cannot redirect them.
+Plain SQL, with no switch to turn it off. Functions have a search path of their own, so a session
+that changes its own cannot redirect them. It names pg_temp, last: PostgreSQL looks there first
+unless told otherwise, and a temporary table would stand in for the real one.
 """
 
 from django.db import migrations
 
 APPEND_ONLY = """
 CREATE FUNCTION credit_transactions_refuse_change() RETURNS trigger
-LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
     RAISE EXCEPTION 'ledger entries are never changed or deleted; make a new entry instead'
         USING ERRCODE = 'restrict_violation', TABLE = 'credit_transactions';
@@ -22,7 +23,7 @@ CREATE TRIGGER credit_transactions_append_only
 
 FOLLOWS_THE_LAST = """
 CREATE FUNCTION credit_transactions_check_follows_last() RETURNS trigger
-LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 DECLARE
     last_sequence bigint := 0;
     last_balance bigint := 0;
@@ -55,7 +56,7 @@ CREATE TRIGGER credit_transactions_follows_last
 # At commit, not at once: the entry and the organization's row are two statements.
 ORGANIZATION_MATCHES = """
 CREATE FUNCTION organizations_check_matches_last_entry() RETURNS trigger
-LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 DECLARE
     owner uuid;
     wallet record;
@@ -98,7 +99,7 @@ CREATE CONSTRAINT TRIGGER credit_transactions_matches_organization
 
 HOLDS_CLOSE_ONCE = """
 CREATE FUNCTION credit_reservations_check_change() RETURNS trigger
-LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
     IF (NEW.id, NEW.organization_id, NEW.call_id, NEW.rate_pence_per_minute,
             NEW.billing_increment_seconds, NEW.created_at)
@@ -132,7 +133,7 @@ CREATE TRIGGER credit_reservations_close_once
     FOR EACH ROW EXECUTE FUNCTION credit_reservations_check_change();
 
 CREATE FUNCTION credit_reservations_refuse_removal() RETURNS trigger
-LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
     RAISE EXCEPTION 'reservations are never deleted: they keep a call from being settled twice'
         USING ERRCODE = 'restrict_violation', TABLE = 'credit_reservations';

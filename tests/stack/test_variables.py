@@ -1,0 +1,64 @@
+"""Which environment the embedded servers bring, and what they leave to the user."""
+
+import pytest
+
+from voxbilling.stack import variables
+from voxbilling.stack.paths import DataDirectory
+from voxbilling.stack.servers import Servers
+
+
+@pytest.fixture
+def servers(tmp_path, monkeypatch):
+    names = ("SECRET_KEY", "DATABASE_URL", "REDIS_URL", "DEBUG", "VAPI_WEBHOOK_SECRETS")
+    for name in (*names, "VAPI_API_KEY", "VAPI_API_URL", "VOXBILLING_DATA_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    servers = Servers(DataDirectory(tmp_path), lock=None)
+    servers.database_url = "postgresql:///ours"
+    servers.redis_url = "unix:///ours"
+    return servers
+
+
+def test_they_bring_all_that_settings_need(servers, tmp_path):
+    assert variables.for_servers(servers, "http://sandbox") == {
+        "DEBUG": "1",
+        "SECRET_KEY": servers.data.passwords["secret_key"],
+        "DATABASE_URL": "postgresql:///ours",
+        "REDIS_URL": "unix:///ours",
+        "VAPI_WEBHOOK_SECRETS": servers.data.passwords["vapi_webhook_secret"],
+        "VAPI_API_KEY": "sandbox",
+        "VAPI_API_URL": "http://sandbox/vapi",
+        "VOXBILLING_DATA_DIR": str(tmp_path),
+    }
+
+
+def test_a_real_key_goes_to_the_real_provider_and_never_to_the_sandbox(servers, monkeypatch):
+    monkeypatch.setenv("VAPI_API_KEY", "real")
+    found = variables.for_servers(servers, "http://sandbox")
+    assert "VAPI_API_URL" not in found
+    assert "sandbox" not in str(found)
+
+
+def test_what_the_user_set_wins(servers, monkeypatch):
+    monkeypatch.setenv("SECRET_KEY", "mine")
+    monkeypatch.setenv("VAPI_WEBHOOK_SECRETS", "new,old")
+    found = variables.for_servers(servers)
+    assert (found["SECRET_KEY"], found["VAPI_WEBHOOK_SECRETS"]) == ("mine", "new,old")
+
+
+@pytest.mark.parametrize(
+    ("environment", "meant"),
+    [
+        ({}, True),
+        ({"DEBUG": "1"}, True),
+        ({"DEBUG": "true"}, True),
+        ({"DEBUG": "0"}, False),
+        ({"DEBUG": "false"}, False),
+        ({"DATABASE_URL": "", "REDIS_URL": ""}, True),
+        ({"DATABASE_URL": "postgresql:///x"}, False),
+        ({"REDIS_URL": "redis://x"}, False),
+    ],
+)
+def test_when_embedded_servers_are_meant(servers, monkeypatch, environment, meant):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert variables.embedded_servers_are_meant() is meant

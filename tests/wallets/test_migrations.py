@@ -1,0 +1,59 @@
+"""The wallets' migrations go both ways, and say all that the models say."""
+
+import pytest
+from django.core.management import call_command
+from django.db import transaction
+
+from tests.factories import OrganizationFactory
+from tests.wallets.invariants import check_deferred_constraints, execute, rows
+from tests.wallets.schema import functions_of_triggers, schema
+from tests.wallets.steps import commit
+
+PREFIXES = ("organizations_", "credit_")
+
+
+@pytest.fixture
+def rolled_back(db):
+    """PostgreSQL rolls DDL back too, so the test's database is left as it was."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+
+
+def test_given_all_migrations_when_taken_back_and_made_again_then_the_schema_is_the_same(
+    rolled_back,
+):
+    before = schema()
+
+    call_command("migrate", "wallets", "zero", verbosity=0)
+    assert schema() == []
+    assert not [name for name in functions_of_triggers() if name.startswith(PREFIXES)]
+
+    call_command("migrate", verbosity=0)
+    assert schema() == before
+
+    organization = OrganizationFactory(funded_pence=100)
+    commit("call-1", 61, organization_id=organization.pk)
+    check_deferred_constraints()
+
+
+def test_given_money_in_the_ledger_when_each_migration_is_taken_back_then_it_comes_again(
+    rolled_back,
+):
+    """Only what makes tables loses rows; what adds triggers and columns keeps them."""
+    OrganizationFactory(funded_pence=100)
+    check_deferred_constraints()
+    before = schema()
+
+    call_command("migrate", "wallets", "0001", verbosity=0)
+    assert "trigger" not in {kind for kind, _, _ in schema()}
+    execute("SET CONSTRAINTS ALL IMMEDIATE")
+    call_command("migrate", verbosity=0)
+
+    assert schema() == before
+    assert rows("SELECT balance_pence FROM organizations") == [(100,)]
+
+
+@pytest.mark.django_db
+def test_no_migration_is_missing():
+    call_command("makemigrations", check=True, dry_run=True, verbosity=0)
