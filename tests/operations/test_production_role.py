@@ -176,3 +176,8 @@ def test_what_the_ledger_forbids_is_refused(app, statement):
 def test_a_balance_that_no_entry_made_is_refused(app):
     with pytest.raises(errors.CheckViolation, match="its last entry says"):
         app.execute("UPDATE organizations SET balance_pence = balance_pence + 1")
+
+
+def test_held_money_without_a_hold_is_refused(app):
+    with pytest.raises(errors.CheckViolation, match="its active holds sum up to"):
+        app.execute("UPDATE organizations SET reserved_pence = reserved_pence + 1")
