@@ -38,15 +38,22 @@ test-unit: setup
 test-e2e: setup
 	@$(PY) -m pytest -m e2e $(ARGS)
 
-# What settings need in order to be imported by tools that reach no server.
+# What settings need in order to be imported by what reaches no server.
 CHECK_ENV := DEBUG=1 SECRET_KEY=check DATABASE_URL=postgresql://check@127.0.0.1/check REDIS_URL=redis://127.0.0.1/0
+# Django's dummy database: migrations are compared with the models alone.
+NO_DATABASE := DATABASE_URL=django.db.backends.dummy://none
+# A complete production environment, made up, for Django's deployment checks.
+PRODUCTION_ENV := DEBUG=0 SECRET_KEY=made-up-5e0f7c1d94b83a26-only-for-checks-7d2c9a41f6be8035 \
+	ALLOWED_HOSTS=billing.example.com DATABASE_URL=postgresql://check@127.0.0.1/check \
+	REDIS_URL=redis://127.0.0.1/0 VAPI_API_KEY=made-up VAPI_WEBHOOK_SECRETS=made-up
 
 check: setup
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -c 'from importlinter.cli import lint_imports_command as lint; lint()'
 	$(CHECK_ENV) $(PY) -m mypy .
-	$(PY) manage.py makemigrations --check --dry-run
+	$(CHECK_ENV) $(NO_DATABASE) $(PY) manage.py makemigrations --check --dry-run
+	$(PRODUCTION_ENV) $(PY) manage.py check --deploy --fail-level WARNING
 
 lock: setup
 	$(PY) -m pip install --quiet --disable-pip-version-check uv

@@ -394,6 +394,11 @@ def test_an_entry_of_an_unknown_organization(organization):
         )
 
 
+def test_an_entry_made_by_an_unknown_person(organization):
+    with refused(FOREIGN_KEY_VIOLATION, table="credit_transactions"):
+        top_up(organization, 5, created_by_id=2**31 - 1)
+
+
 @pytest.mark.parametrize("sequence", [-1, 0, 1, 3, 10**6])
 def test_a_gap_or_a_repetition_in_the_sequence(organization, sequence):
     with refused(CHECK_VIOLATION, constraint="credit_transactions_follows_last"):

@@ -2,38 +2,14 @@
 
 import pytest
 from django.core.management import call_command
-from django.db import connection, transaction
+from django.db import transaction
 
 from tests.factories import OrganizationFactory
 from tests.wallets.invariants import check_deferred_constraints, execute, rows
+from tests.wallets.schema import functions_of_triggers, schema
 from tests.wallets.steps import commit
 
-TABLES = ("organizations", "memberships", "credit_reservations", "credit_transactions")
-
-# All that a table is: its columns, constraints, indexes, triggers, and the triggers' functions.
-SCHEMA = """
-    SELECT 'column', table_name::text || '.' || column_name,
-        concat_ws(' ', data_type, character_maximum_length, is_nullable, column_default)
-    FROM information_schema.columns WHERE table_schema = 'public' AND table_name = ANY(%(tables)s)
-    UNION ALL
-    SELECT 'constraint', conname::text, pg_get_constraintdef(c.oid) FROM pg_constraint c
-    JOIN pg_class t ON t.oid = conrelid WHERE relname = ANY(%(tables)s)
-    UNION ALL
-    SELECT 'index', indexname::text, indexdef FROM pg_indexes WHERE tablename = ANY(%(tables)s)
-    UNION ALL
-    SELECT 'trigger', tgname::text, pg_get_triggerdef(g.oid) FROM pg_trigger g
-    JOIN pg_class t ON t.oid = tgrelid WHERE relname = ANY(%(tables)s) AND NOT tgisinternal
-    UNION ALL
-    SELECT 'function', proname::text, pg_get_functiondef(p.oid) FROM pg_proc p
-    WHERE pronamespace = 'public'::regnamespace AND prokind = 'f'
-    ORDER BY 1, 2
-"""
-
-
-def schema():
-    with connection.cursor() as cursor:
-        cursor.execute(SCHEMA, {"tables": list(TABLES)})
-        return cursor.fetchall()
+PREFIXES = ("organizations_", "credit_")
 
 
 @pytest.fixture
@@ -51,6 +27,7 @@ def test_given_all_migrations_when_taken_back_and_made_again_then_the_schema_is_
 
     call_command("migrate", "wallets", "zero", verbosity=0)
     assert schema() == []
+    assert not [name for name in functions_of_triggers() if name.startswith(PREFIXES)]
 
     call_command("migrate", verbosity=0)
     assert schema() == before

@@ -1,0 +1,178 @@
+"""In production the program signs in as a role that owns nothing, so that no code path and no
+console of its own can get around what the database refuses. Tried on a PostgreSQL whose roles were
+made by the script that docker-compose.yml runs."""
+
+import json
+import os
+import subprocess
+import sys
+from urllib.parse import quote
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from tests.operations.production import production_environment
+from voxbilling.environment import PROJECT_DIR
+from voxbilling.stack.paths import DataDirectory
+from voxbilling.stack.postgres import binary
+from voxbilling.stack.servers import open_owner_lock, running
+
+# One cluster serves all of these tests.
+pytestmark = pytest.mark.xdist_group("production role")
+
+PASSWORDS = {"voxbilling_owner": "owner-password", "voxbilling_app": "app-password"}
+
+
+def run(*command, **environment):
+    done = subprocess.run(
+        command,
+        cwd=PROJECT_DIR,
+        env=production_environment(**environment),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def urls(tmp_path_factory):
+    """The two roles' database URLs, once the owner has migrated."""
+    data = DataDirectory(tmp_path_factory.mktemp("production") / "data")
+    is_new = data.create()
+    owner = open_owner_lock(data)
+    assert owner.take()
+    with running(data, owner, what="pytest", data_is_new=is_new, durable=False) as servers:
+        with psycopg.connect(servers.database_url, dbname="postgres", autocommit=True) as superuser:
+            superuser.execute("DROP DATABASE voxbilling")
+        run(
+            str(PROJECT_DIR / "docker/postgres/roles.sh"),
+            PATH=f"{binary('psql').parent}{os.pathsep}{os.environ['PATH']}",
+            PGHOST=str(data.sockets()),
+            PGPASSWORD=data.passwords["postgres"],
+            POSTGRES_USER="voxbilling",
+            DATABASE_OWNER_PASSWORD=PASSWORDS["voxbilling_owner"],
+            DATABASE_APP_PASSWORD=PASSWORDS["voxbilling_app"],
+        )
+        host = quote(str(data.sockets()), safe="")
+        urls = {
+            role: f"postgresql://{role}:{password}@/voxbilling?host={host}"
+            for role, password in PASSWORDS.items()
+        }
+        run(
+            *(sys.executable, "manage.py", "migrate", "--noinput"),
+            DATABASE_URL=urls["voxbilling_owner"],
+        )
+        yield urls
+
+
+@pytest.fixture(scope="module")
+def billed(urls):
+    """What became of a call that was billed as the production role."""
+    output = run(
+        *(sys.executable, "-m", "tests.operations.bill_one_call"),
+        DATABASE_URL=urls["voxbilling_app"],
+    )
+    return json.loads(output.splitlines()[-1])
+
+
+@pytest.fixture
+def app(urls, billed):
+    """A console of the production role, over a ledger that has entries and reservations."""
+    with psycopg.connect(urls["voxbilling_app"], autocommit=True) as connection:
+        yield connection
+
+
+def test_a_call_is_billed_end_to_end(billed):
+    assert billed == {
+        "assistant": "assistant",
+        "held_pence": 5 * 49,
+        "reserved_pence": 0,
+        "balance_pence": 1_000 - 2 * 49,
+        "ready": "ok",
+    }
+
+
+def test_the_role_owns_nothing(app):
+    owned = app.execute(
+        "SELECT relname FROM pg_class WHERE relowner = 'voxbilling_app'::regrole"
+        " UNION ALL SELECT proname FROM pg_proc WHERE proowner = 'voxbilling_app'::regrole"
+        " UNION ALL SELECT nspname FROM pg_namespace WHERE nspowner = 'voxbilling_app'::regrole"
+    ).fetchall()
+    attributes = app.execute(
+        "SELECT rolsuper, rolcreaterole, rolcreatedb, rolbypassrls, rolreplication"
+        " FROM pg_roles WHERE rolname = current_user"
+    ).fetchone()
+
+    assert owned == []
+    assert attributes == (False,) * 5
+
+
+def test_every_table_is_the_owners_and_every_table_can_be_used(app):
+    tables = app.execute(
+        "SELECT tablename, tableowner,"
+        " has_table_privilege(quote_ident(tablename), 'SELECT')"
+        " AND has_table_privilege(quote_ident(tablename), 'INSERT')"
+        " AND has_table_privilege(quote_ident(tablename), 'UPDATE')"
+        " AND has_table_privilege(quote_ident(tablename), 'DELETE'),"
+        " has_table_privilege(quote_ident(tablename), 'TRUNCATE, REFERENCES, TRIGGER')"
+        " FROM pg_tables WHERE schemaname = 'public'"
+    ).fetchall()
+
+    assert len(tables) > 10
+    assert {(owner, used, more) for _, owner, used, more in tables} == {
+        ("voxbilling_owner", True, False)
+    }
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER TABLE credit_transactions DISABLE TRIGGER ALL",
+        "ALTER TABLE credit_transactions DISABLE TRIGGER credit_transactions_append_only",
+        "ALTER TABLE credit_transactions DROP CONSTRAINT credit_transactions_balance_adds_up",
+        "ALTER TABLE organizations DROP COLUMN reserved_pence",
+        "DROP TRIGGER credit_transactions_append_only ON credit_transactions",
+        "DROP FUNCTION credit_transactions_refuse_change() CASCADE",
+        "CREATE OR REPLACE FUNCTION credit_transactions_refuse_change() RETURNS trigger"
+        " LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+        "CREATE RULE nothing AS ON UPDATE TO organizations DO INSTEAD NOTHING",
+        "TRUNCATE credit_transactions",
+        "TRUNCATE organizations CASCADE",
+        "DROP TABLE credit_transactions CASCADE",
+        "DROP SCHEMA public CASCADE",
+        "SET session_replication_role = replica",
+        "ALTER ROLE voxbilling_app SET session_replication_role = replica",
+        "ALTER ROLE voxbilling_app SUPERUSER",
+        "SET ROLE voxbilling_owner",
+        # A table of one's own could stand in for the one that a trigger means.
+        "CREATE TEMPORARY TABLE credit_transactions (id uuid)",
+        "CREATE TABLE stand_in (id uuid)",
+        "CREATE SCHEMA voxbilling_app",
+    ],
+)
+def test_what_takes_ownership_is_refused(app, statement):
+    with pytest.raises(errors.InsufficientPrivilege):
+        app.execute(statement)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE credit_transactions SET amount_pence = 1",
+        "DELETE FROM credit_transactions",
+        "DELETE FROM credit_reservations",
+        "UPDATE credit_reservations SET status = 'active', released_at = NULL,"
+        " committed_pence = NULL, released_pence = NULL WHERE status = 'released'",
+    ],
+)
+def test_what_the_ledger_forbids_is_refused(app, statement):
+    with pytest.raises(errors.RestrictViolation):
+        app.execute(statement)
+
+
+def test_a_balance_that_no_entry_made_is_refused(app):
+    with pytest.raises(errors.CheckViolation, match="its last entry says"):
+        app.execute("UPDATE organizations SET balance_pence = balance_pence + 1")

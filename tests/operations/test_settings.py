@@ -1,0 +1,92 @@
+"""With DEBUG off the program starts with everything it needs, or says in a sentence what is not
+there. Settings are imported in processes of their own, as they are at a start."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.operations.production import production_environment
+from voxbilling.environment import PROJECT_DIR
+
+IMPORT = "import voxbilling.settings as s; print(s.DEBUG, s.DATABASES['default']['ENGINE'])"
+
+
+def start(*arguments, **changes):
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=PROJECT_DIR,
+        env=production_environment(**changes),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_complete_environment_starts():
+    started = start("-c", IMPORT)
+
+    assert started.stdout.strip() == "False django.db.backends.postgresql", started.stderr
+
+
+@pytest.mark.parametrize(
+    ("missing", "named"),
+    [
+        ("SECRET_KEY", "SECRET_KEY"),
+        ("ALLOWED_HOSTS", "ALLOWED_HOSTS"),
+        ("DATABASE_URL", "DATABASE_URL"),
+        ("REDIS_URL", "REDIS_URL"),
+        ("VAPI_API_KEY", "VAPI_API_KEY"),
+        ("VAPI_WEBHOOK_SECRETS", "VAPI_WEBHOOK_SECRETS (or VAPI_WEBHOOK_HMAC_SECRETS)"),
+    ],
+)
+def test_what_is_missing_stops_the_start_and_is_named(missing, named):
+    stopped = start("-c", IMPORT, **{missing: ""})
+
+    assert stopped.returncode != 0
+    last_line = stopped.stderr.splitlines()[-1]
+    assert f"voxbilling cannot start: set {named} in the environment" in last_line
+
+
+def test_everything_that_is_missing_is_named_at_once():
+    stopped = start("-c", IMPORT, SECRET_KEY="", REDIS_URL="")
+
+    assert "set SECRET_KEY, REDIS_URL in the environment" in stopped.stderr
+
+
+def test_signed_webhooks_alone_are_enough():
+    started = start("-c", IMPORT, VAPI_WEBHOOK_SECRETS="", VAPI_WEBHOOK_HMAC_SECRETS="made-up")
+
+    assert started.returncode == 0, started.stderr
+
+
+@pytest.mark.parametrize("debug", ["true", "false"])
+def test_a_server_is_needed_in_every_mode(debug):
+    stopped = start("-c", IMPORT, DEBUG=debug, DATABASE_URL="")
+
+    assert "set DATABASE_URL in the environment" in stopped.stderr
+
+
+def test_with_debug_off_a_command_gets_no_embedded_servers():
+    stopped = start("manage.py", "migrate", DATABASE_URL="", REDIS_URL="")
+
+    assert stopped.returncode != 0
+    assert "set DATABASE_URL, REDIS_URL in the environment" in stopped.stderr
+
+
+def test_a_complete_environment_passes_the_deployment_checks():
+    checked = start("manage.py", "check", "--deploy", "--fail-level", "WARNING")
+
+    assert checked.returncode == 0, checked.stderr
+    assert "no issues" in checked.stdout
+
+
+@pytest.mark.parametrize(
+    ("weakness", "warning"),
+    [({"SECRET_KEY": "short"}, "security.W009"), ({"DEBUG": "true"}, "security.W018")],
+)
+def test_the_deployment_checks_see_what_is_weak(weakness, warning):
+    checked = start("manage.py", "check", "--deploy", "--fail-level", "WARNING", **weakness)
+
+    assert checked.returncode != 0
+    assert warning in checked.stderr

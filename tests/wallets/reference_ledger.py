@@ -1,0 +1,219 @@
+"""The ledger's rules once more, as plain Python over dictionaries: what the commands should do.
+
+It knows no database, no locks and no entries, and shares no code with the product. Each method
+returns the figures to expect, or the name of the refusal.
+"""
+
+import math
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+
+def price(seconds: int, tariff: tuple[int, int]) -> int:
+    rate, increment = tariff
+    billed = math.ceil(Fraction(seconds, increment)) * increment
+    return math.ceil(Fraction(billed * rate, 60))
+
+
+def down_to_increments(pence: int, tariff: tuple[int, int]) -> int:
+    """The price of the most whole increments that `pence` pay for."""
+    rate, increment = tariff
+    return price(max(pence * 60 // (rate * increment), 0) * increment, tariff)
+
+
+@dataclass
+class Wallet:
+    tariff: tuple[int, int]
+    balance: int = 0
+    owed: int = 0
+    limit: int = 0
+    suspended: bool = False
+    keys: dict = field(default_factory=dict)  # (operation, key) → (details, figures)
+
+    def reserved(self, calls) -> int:
+        return sum(call.hold for call in calls if call.wallet is self and call.status == "active")
+
+
+@dataclass
+class Call:
+    wallet: Wallet
+    call_id: str
+    vapi_call_id: str | None
+    tariff: tuple[int, int]
+    hold: int
+    status: str
+    expires: float
+    settlement: dict | None = None
+
+
+class ReferenceLedger:
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.now = 0.0  # minutes
+
+    def free(self, wallet: Wallet) -> int:
+        return wallet.balance - wallet.reserved(self.calls)
+
+    def find(self, call_id: str) -> Call | None:
+        return self.find_by(vapi=call_id) or self.find_by(own=call_id)
+
+    def find_by(self, *, vapi: str | None = None, own: str | None = None) -> Call | None:
+        for call in self.calls:
+            if (vapi and call.vapi_call_id == vapi) or (own and call.call_id == own):
+                return call
+        return None
+
+    # --- calls ---
+
+    def reserve(self, wallet, call_id, vapi_call_id, minutes):
+        ids = {call_id, vapi_call_id or call_id}
+        named = [call for call in self.calls if {call.call_id, call.vapi_call_id} & ids]
+        if any(call.wallet is not wallet for call in named):
+            return "IdempotencyConflict"
+        if named:
+            meant = self.find_by(vapi=vapi_call_id) or self.find_by(vapi=call_id)
+            meant = meant or self.find_by(own=call_id) or self.find_by(own=vapi_call_id)
+            return {"reserved_pence": meant.hold, "active": meant.status == "active"}
+        if wallet.suspended:
+            return "OrganizationSuspended"
+        spendable = self.free(wallet) + wallet.limit
+        hold = price(minutes * 60, wallet.tariff)
+        if hold > spendable:
+            hold = down_to_increments(spendable, wallet.tariff)
+        if hold == 0:
+            return "InsufficientBalance"
+        self.calls.append(
+            Call(wallet, call_id, vapi_call_id, wallet.tariff, hold, "active", self.now + 30)
+        )
+        return {"reserved_pence": hold}
+
+    def extend(self, call_id, seconds):
+        call = self.find(call_id)
+        if call is None:
+            return "ReservationNotFound"
+        if call.status == "active":
+            if call.wallet.suspended:
+                return "OrganizationSuspended"
+            possible = call.hold + self.free(call.wallet) + call.wallet.limit
+            wanted = price(seconds, call.tariff)
+            if wanted > possible:
+                wanted = down_to_increments(possible, call.tariff)
+            call.hold = max(call.hold, wanted)
+            call.expires = max(call.expires, self.now + 30)
+        return {"reserved_pence": call.hold, "active": call.status == "active"}
+
+    def release(self, call_id):
+        call = self.find(call_id)
+        if call is None:
+            return "ReservationNotFound"
+        if call.status == "active":
+            call.status = "released"
+        if call.status == "committed":
+            return {"released_pence": call.settlement["released_pence"]}
+        return {"released_pence": call.hold}
+
+    def expire(self):
+        overdue = [c for c in self.calls if c.status == "active" and c.expires < self.now]
+        for call in overdue:
+            call.status = "expired"
+        return len(overdue)
+
+    def commit(self, call_id, seconds, wallet):
+        call = self.find(call_id)
+        if call is None and wallet is None:
+            return "ReservationNotFound"
+        if call is not None and wallet is not None and call.wallet is not wallet:
+            return "IdempotencyConflict"
+        if call is None:
+            call = Call(wallet, call_id, None, wallet.tariff, 0, "active", self.now + 30)
+            self.calls.append(call)
+        if call.settlement is None:
+            wallet = call.wallet
+            held = call.hold if call.status == "active" else 0
+            cost = price(seconds, call.tariff)
+            charged = min(cost, held + self.free(wallet) + wallet.limit)
+            if call.status == "active":
+                call.status = "committed"
+            wallet.balance -= charged
+            wallet.owed += cost - charged
+            call.settlement = {
+                "reserved_pence": held,
+                "actual_cost_pence": cost,
+                "uncollected_pence": cost - charged,
+                "released_pence": max(held - charged, 0),
+                "duration_seconds": seconds,
+            }
+        return call.settlement
+
+    # --- money ---
+
+    def once(self, wallet, operation, key, details, change):
+        """`change` decides and acts, unless this key did already."""
+        first = wallet.keys.get((operation, key))
+        if first is not None:
+            return first[1] if first[0] == details else "IdempotencyConflict"
+        before = wallet.balance
+        figures = change()
+        if isinstance(figures, str):
+            return figures
+        figures = {"balance_before_pence": before, "balance_after_pence": wallet.balance} | figures
+        wallet.keys[operation, key] = (details, figures)
+        return figures
+
+    def buy(self, wallet, pence, kind, key):
+        def change():
+            if wallet.suspended:
+                return "OrganizationSuspended"
+            return self.debit(wallet, pence)
+
+        return self.once(wallet, "asset", key, (pence, kind), change)
+
+    def debit(self, wallet, pence):
+        if self.free(wallet) < pence:
+            return "InsufficientBalance"
+        wallet.balance -= pence
+        return {}
+
+    def credit(self, wallet, pence, kind, key):
+        def change():
+            wallet.balance += pence
+            return {"amount_pence": pence}
+
+        return self.once(wallet, "credit", key, (pence, kind), change)
+
+    def adjust(self, wallet, pence, key):
+        def change():
+            if pence < 0:
+                return self.debit(wallet, -pence)
+            wallet.balance += pence
+            return {}
+
+        return self.once(wallet, "adjustment", key, pence, change)
+
+    def claw_back(self, wallet, pence, key):
+        def change():
+            taken = min(pence, self.free(wallet) + wallet.limit)
+            wallet.balance -= taken
+            wallet.owed += pence - taken
+            wallet.suspended = True
+            return {"amount_pence": taken, "owed_change_pence": pence - taken}
+
+        return self.once(wallet, "clawback", key, pence, change)
+
+    def reduce_owed(self, wallet, pence, key, *, pays):
+        def change():
+            if pence > wallet.owed:
+                return "MoreThanOwed"
+            if pays and self.free(wallet) < pence:
+                return "InsufficientBalance"
+            wallet.owed -= pence
+            wallet.balance -= pence if pays else 0
+            return {"owed_change_pence": -pence}
+
+        return self.once(wallet, "recovery" if pays else "write_off", key, pence, change)
+
+    def set_limit(self, wallet, pence):
+        if self.free(wallet) < -pence:
+            return "DebtLimitInUse"
+        wallet.limit = pence
+        return None
