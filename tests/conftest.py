@@ -24,3 +24,11 @@ def pytest_configure() -> None:
 def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix) -> None:
     """Tests queue hundreds of threads on one bounded pool, which waits longer than Vapi would."""
     settings.DATABASES["default"]["OPTIONS"]["pool"]["timeout"] = 120
+
+
+@pytest.fixture(autouse=True)
+def patience_for_a_whole_test(monkeypatch) -> None:
+    """A test that is one transaction takes longer than a webhook's may."""
+    from webhooks import patience
+
+    monkeypatch.setattr(patience, "TRANSACTION_TIMEOUT_MS", 600_000)

@@ -73,6 +73,8 @@ class ReferenceLedger:
         if named:
             meant = self.find_by(vapi=vapi_call_id) or self.find_by(vapi=call_id)
             meant = meant or self.find_by(own=call_id) or self.find_by(own=vapi_call_id)
+            if len(named) == 1:
+                meant.vapi_call_id = meant.vapi_call_id or vapi_call_id
             return {"reserved_pence": meant.hold, "active": meant.status == "active"}
         if wallet.suspended:
             return "OrganizationSuspended"

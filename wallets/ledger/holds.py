@@ -42,7 +42,7 @@ def reserve_call_credits(
     What calls can spend is effective balance + debt limit. If the estimate costs more, the hold is
     what can be spent, down to whole increments; if not even one increment can be paid, the call is
     refused. One reservation per call, ever: asking again returns the first, also when it has
-    closed since (`active` tells).
+    closed since (`active` tells). Vapi's id is added to it if it was not known the first time.
 
     Raises InsufficientBalance, OrganizationNotFound, OrganizationSuspended, and
     IdempotencyConflict for a call id that is another organization's.
@@ -56,7 +56,12 @@ def reserve_call_credits(
     for reservation in existing:
         require_owner(reservation, organization)
     if existing:
-        return reservation_result(organization, existing[0], duplicate=True)
+        reservation = existing[0]
+        if len(existing) == 1 and reservation.vapi_call_id is None and vapi_call_id is not None:
+            # Learned late, or Vapi's own report of this call would be charged beside it.
+            reservation.vapi_call_id = vapi_call_id
+            reservation.save(update_fields=["vapi_call_id"])
+        return reservation_result(organization, reservation, duplicate=True)
     if organization.is_suspended:
         raise OrganizationSuspended(organization.pk)
     tariff = organization.tariff

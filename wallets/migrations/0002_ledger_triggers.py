@@ -1,5 +1,6 @@
 """What no CHECK can say about the ledger: entries are append-only and follow one another, the
-organization's figures are its last entry's, and a hold closes once.
+organization's figures are those of its last entry and its active holds, an id means one call, and
+a hold closes once.
 
 Plain SQL, with no switch to turn it off. Functions have a search path of their own, so a session
 that changes its own cannot redirect them. It names pg_temp, last: PostgreSQL looks there first
@@ -44,6 +45,15 @@ BEGIN
             coalesce(last_sequence, 0), coalesce(last_balance, 0), coalesce(last_owed, 0)
             USING ERRCODE = 'check_violation', TABLE = 'credit_transactions',
                 CONSTRAINT = 'credit_transactions_follows_last';
+    END IF;
+    IF NEW.reservation_id IS NOT NULL AND NOT EXISTS (
+        SELECT FROM credit_reservations
+        WHERE id = NEW.reservation_id AND organization_id = NEW.organization_id
+    ) THEN
+        RAISE EXCEPTION 'entry % of organization % names a reservation that is not its own',
+            NEW.sequence, NEW.organization_id
+            USING ERRCODE = 'check_violation', TABLE = 'credit_transactions',
+                CONSTRAINT = 'credit_transactions_own_reservation';
     END IF;
     RETURN NEW;
 END $$;
@@ -97,6 +107,68 @@ CREATE CONSTRAINT TRIGGER credit_transactions_matches_organization
     FOR EACH ROW EXECUTE FUNCTION organizations_check_matches_last_entry();
 """
 
+HOLDS_ADD_UP = """
+CREATE FUNCTION organizations_check_matches_holds() RETURNS trigger
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+DECLARE
+    owner uuid;
+    recorded bigint;
+    held bigint;
+BEGIN
+    IF TG_TABLE_NAME = 'organizations' THEN owner := NEW.id; ELSE owner := NEW.organization_id; END IF;
+    SELECT reserved_pence INTO recorded FROM organizations WHERE id = owner;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    SELECT coalesce(sum(reserved_pence), 0) INTO held
+        FROM credit_reservations WHERE organization_id = owner AND status = 'active';
+    IF recorded <> held THEN
+        RAISE EXCEPTION 'organization % has % pence reserved; its active holds sum up to %',
+            owner, recorded, held
+            USING ERRCODE = 'check_violation', TABLE = 'organizations',
+                CONSTRAINT = 'organizations_matches_holds';
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE CONSTRAINT TRIGGER organizations_matches_holds
+    AFTER INSERT OR UPDATE OF reserved_pence ON organizations
+    DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION organizations_check_matches_holds();
+
+CREATE CONSTRAINT TRIGGER credit_reservations_matches_organization
+    AFTER INSERT OR UPDATE OF status, reserved_pence ON credit_reservations
+    DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION organizations_check_matches_holds();
+"""
+
+# The unique columns do not see each other, and neither do two transactions that have not
+# committed: so each id is locked first, in one order.
+ONE_CALL_FOR_AN_ID = """
+CREATE FUNCTION credit_reservations_check_ids() RETURNS trigger
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(key) FROM (
+        SELECT DISTINCT hashtextextended(id, 0) AS key
+        FROM unnest(ARRAY[NEW.call_id, NEW.vapi_call_id]) AS id
+        WHERE id IS NOT NULL ORDER BY key
+    ) AS keys;
+    IF EXISTS (
+        SELECT FROM credit_reservations
+        WHERE (call_id = NEW.vapi_call_id OR vapi_call_id = NEW.call_id) AND id <> NEW.id
+    ) THEN
+        RAISE EXCEPTION 'an id of reservation % is the id of another call', NEW.id
+            USING ERRCODE = 'unique_violation', TABLE = 'credit_reservations',
+                CONSTRAINT = 'credit_reservations_one_call_for_an_id';
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER credit_reservations_one_call_for_an_id
+    BEFORE INSERT OR UPDATE OF call_id, vapi_call_id ON credit_reservations
+    FOR EACH ROW EXECUTE FUNCTION credit_reservations_check_ids();
+"""
+
 HOLDS_CLOSE_ONCE = """
 CREATE FUNCTION credit_reservations_check_change() RETURNS trigger
 LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
@@ -107,6 +179,10 @@ BEGIN
             OLD.billing_increment_seconds, OLD.created_at)
     THEN
         RAISE EXCEPTION 'the call, owner and tariff of reservation % never change', OLD.id
+            USING ERRCODE = 'restrict_violation', TABLE = 'credit_reservations';
+    END IF;
+    IF OLD.vapi_call_id IS NOT NULL AND NEW.vapi_call_id IS DISTINCT FROM OLD.vapi_call_id THEN
+        RAISE EXCEPTION 'the Vapi id of reservation % is learned once', OLD.id
             USING ERRCODE = 'restrict_violation', TABLE = 'credit_reservations';
     END IF;
     IF OLD.status <> 'active'
@@ -169,6 +245,21 @@ class Migration(migrations.Migration):
             DROP TRIGGER organizations_matches_last_entry ON organizations;
             DROP TRIGGER credit_transactions_matches_organization ON credit_transactions;
             DROP FUNCTION organizations_check_matches_last_entry();
+            """,
+        ),
+        migrations.RunSQL(
+            HOLDS_ADD_UP,
+            """
+            DROP TRIGGER organizations_matches_holds ON organizations;
+            DROP TRIGGER credit_reservations_matches_organization ON credit_reservations;
+            DROP FUNCTION organizations_check_matches_holds();
+            """,
+        ),
+        migrations.RunSQL(
+            ONE_CALL_FOR_AN_ID,
+            """
+            DROP TRIGGER credit_reservations_one_call_for_an_id ON credit_reservations;
+            DROP FUNCTION credit_reservations_check_ids();
             """,
         ),
         migrations.RunSQL(
