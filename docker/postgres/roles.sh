@@ -22,7 +22,7 @@ CREATE ROLE voxbilling_app LOGIN PASSWORD :'app_password';
 GRANT voxbilling_owner TO CURRENT_USER;
 CREATE DATABASE voxbilling OWNER voxbilling_owner;
 
--- TEMP above all: a temporary table hides a real one of the same name, also from a trigger.
+-- TEMP too: a temporary table hides a real one of the same name.
 REVOKE ALL ON DATABASE voxbilling FROM PUBLIC;
 GRANT CONNECT ON DATABASE voxbilling TO voxbilling_app;
 
