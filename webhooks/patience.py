@@ -15,7 +15,7 @@ TRANSACTION_TIMEOUT_MS = 4_500
 def transaction_in_time() -> Iterator[None]:
     """A transaction that is over, one way or the other, while Vapi still waits for it.
 
-    What takes too long raises OperationalError, and the transaction is rolled back.
+    What takes too long raises DatabaseError, and the transaction is rolled back.
     """
     with transaction.atomic():
         with connection.cursor() as cursor:

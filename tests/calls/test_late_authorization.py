@@ -1,8 +1,10 @@
 """Calls that send no assistant-request: outbound, web, and numbers with a fixed assistant."""
 
+from typing import Any
+
 import pytest
 
-from calls import kill_switch, tasks
+from calls import kill_switch, lifecycle, tasks
 from calls.models import Call
 from tests.factories import AssistantFactory, OrganizationFactory, PhoneNumberFactory
 from tests.webhooks.fixtures import (
@@ -134,6 +136,24 @@ def test_given_no_money_when_a_call_lives_then_its_end_is_ordered_once_and_sent(
     known = call_of(call)
     assert known.end_sent_at == after(2)
     assert known.end_retry_at is None
+
+
+def test_given_an_order_that_is_rolled_back_when_the_message_fails_then_nothing_is_sent(
+    vapi: Vapi, end_tasks: EndTasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = web_call()
+    progress = lifecycle.progress
+
+    def progress_and_break(*args: Any, **kwargs: Any) -> None:
+        progress(*args, **kwargs)
+        raise RuntimeError("broken after the order")
+
+    monkeypatch.setattr(lifecycle, "progress", progress_and_break)
+
+    vapi.send(call.status("ringing", START))
+
+    assert end_tasks == []
+    assert not Call.objects.exists()
 
 
 def test_given_a_suspended_organization_when_a_call_lives_then_it_is_ended(

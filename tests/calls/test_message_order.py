@@ -62,11 +62,12 @@ def assert_conserved(owner: Organization) -> None:
     assert 0 <= owner.reserved_pence <= owner.balance_pence
 
 
+@pytest.mark.parametrize("first", MESSAGES)
 def test_given_every_order_when_each_message_comes_once_then_the_money_is_the_same(
-    vapi: Vapi, clock: Clock
+    vapi: Vapi, clock: Clock, first: str
 ) -> None:
-    for order in permutations(MESSAGES):
-        play(vapi, clock, 10_000, [(name, 0) for name in order])
+    for rest in permutations(name for name in MESSAGES if name != first):
+        play(vapi, clock, 10_000, [(name, 0) for name in (first, *rest)])
 
 
 @pytest.mark.parametrize("funded_pence", [0, 100])

@@ -172,8 +172,18 @@ def test_two_organizations_racing_for_one_call_inside_transactions_of_their_call
             lambda one, call_id: reserve(one, f"ours-{call_id}", vapi_call_id=call_id),
             lambda one, call_id: reserve(one, f"theirs-{call_id}", vapi_call_id=call_id),
         ),
+        (
+            lambda one, call_id: reserve(one, call_id, vapi_call_id=f"ours-{call_id}"),
+            lambda one, call_id: reserve(one, f"theirs-{call_id}", vapi_call_id=call_id),
+        ),
     ],
-    ids=["reserve and reserve", "reserve and charge", "charge and charge", "one id of Vapi's"],
+    ids=[
+        "reserve and reserve",
+        "reserve and charge",
+        "charge and charge",
+        "one id of Vapi's",
+        "our id is their id of Vapi's",
+    ],
 )
 def test_two_organizations_racing_for_one_call(ours, theirs):
     for seed in SEEDS:

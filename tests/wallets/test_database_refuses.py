@@ -3,6 +3,7 @@
 Each is provoked with plain SQL, and must be refused by the constraint or trigger made for it.
 """
 
+import json
 import re
 import uuid
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from tests.wallets.steps import (
     buy,
     commit,
     expire_all_holds,
+    extend,
     release,
     reserve,
     set_debt_limit,
@@ -167,16 +169,69 @@ def test_a_balance_below_its_holds(organization):
 
 def test_a_balance_below_its_holds_and_debt_limit(organization):
     set_debt_limit(organization, 100)
-    update_organization(organization, "reserved_pence = 1100")
     with refused(CHECK_VIOLATION, constraint="organizations_within_debt_limit"):
         update_organization(organization, "reserved_pence = 1101")
 
 
 def test_a_debt_limit_below_the_debt_in_use(organization):
     set_debt_limit(organization, 100)
-    update_organization(organization, "reserved_pence = 1100")
+    extend("call-1", 60 * 22)  # 1,078 p held, 78 p of them debt
+    update_organization(organization, "debt_limit_pence = 78")
     with refused(CHECK_VIOLATION, constraint="organizations_within_debt_limit"):
-        update_organization(organization, "debt_limit_pence = 99")
+        update_organization(organization, "debt_limit_pence = 77")
+
+
+@pytest.mark.parametrize("reserved_pence", [0, 244, 246])
+def test_reserved_pence_other_than_the_active_holds(organization, reserved_pence):
+    with refused(CHECK_VIOLATION, constraint="organizations_matches_holds"):
+        update_organization(organization, f"reserved_pence = {reserved_pence}")
+
+
+def test_a_hold_changed_without_its_organization(organization):
+    with refused(CHECK_VIOLATION, constraint="organizations_matches_holds"):
+        update_hold("reserved_pence = 196")
+
+
+def test_a_hold_closed_without_its_organization(organization):
+    with refused(CHECK_VIOLATION, constraint="organizations_matches_holds"):
+        update_hold(
+            "status = 'released', committed_pence = 0, released_pence = 245, released_at = now()"
+        )
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        {"call_id": "theirs", "vapi_call_id": None},
+        {"call_id": "new", "vapi_call_id": "call-1"},
+        {"call_id": "theirs", "vapi_call_id": "new"},
+    ],
+)
+def test_one_id_for_two_calls(organization, ids):
+    update_hold("vapi_call_id = 'theirs'")
+    with refused(UNIQUE_VIOLATION, constraint="credit_reservations_one_call_for_an_id"):
+        execute(
+            """
+            INSERT INTO credit_reservations
+            SELECT (jsonb_populate_record(hold, %s::jsonb)).*
+            FROM credit_reservations AS hold WHERE call_id = 'call-1'
+            """,
+            (json.dumps({"id": str(uuid.uuid4()), **ids}),),
+        )
+
+
+def test_another_vapi_id_for_a_call_whose_own_is_known(organization):
+    update_hold("vapi_call_id = 'first'")
+    for second in ("'second'", "NULL"):
+        with refused(RESTRICT_VIOLATION, table="credit_reservations", says="learned once"):
+            update_hold(f"vapi_call_id = {second}")
+
+
+def test_an_entry_that_names_a_reservation_of_another_organization(organization):
+    other = OrganizationFactory(funded_pence=1000)
+    with refused(CHECK_VIOLATION, constraint="credit_transactions_own_reservation"):
+        insert_entry(other, reservation_id=reservation_id())
+        carry_to_organization(other)
 
 
 def test_a_debit_below_the_floor(organization):

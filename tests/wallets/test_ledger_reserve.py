@@ -9,6 +9,7 @@ from tests.factories import OrganizationFactory
 from tests.wallets.invariants import (
     WalletFigures,
     assert_ledger_intact,
+    charges,
     entries,
     nothing_changes,
     wallet_figures,
@@ -198,6 +199,22 @@ def test_given_a_call_with_two_ids_when_reserved_by_either_then_it_is_the_same(o
 
     assert result.duplicate
     assert result.reservation_id == first.reservation_id
+
+
+def test_given_a_call_known_by_our_id_when_vapis_is_learned_then_its_report_finds_the_hold(
+    organization,
+):
+    first = reserve(organization, "ours")
+
+    again = reserve(organization, "ours", vapi_call_id="vapis")
+
+    assert again.duplicate
+    assert again.reservation_id == first.reservation_id
+    settled = commit("vapis", 61, organization_id=organization.pk)
+    assert settled.reserved_pence == 245
+    assert commit("ours", 61).transaction_id == settled.transaction_id
+    assert charges(organization) == [(98, 0)]
+    assert_ledger_intact()
 
 
 def test_given_two_calls_when_an_id_of_each_is_named_then_vapis_id_decides(organization):

@@ -12,6 +12,7 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
+from calls import lifecycle
 from calls.models import Call
 from tests.factories import OrganizationFactory, PhoneNumberFactory
 from tests.webhooks.fixtures import SECRET, Vapi, assert_money, client
@@ -217,6 +218,27 @@ def test_given_the_wallet_is_locked_when_asked_then_the_caller_hears_so_in_time(
     assert vapi.send(body) == inbox.SOMETHING_WRONG
     assert not Call.objects.exists()
     assert_money(call.number.organization, balance=10_000)
+
+
+def test_given_many_short_waits_when_asked_then_the_caller_hears_so_in_time(
+    call: VapiCall, vapi: Vapi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(*args: Any, **kwargs: Any) -> None:
+        for _ in range(200):
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_sleep(0.05)")
+
+    monkeypatch.setattr(patience, "TRANSACTION_TIMEOUT_MS", 300)
+    monkeypatch.setattr(lifecycle, "authorize", slow)
+    body = encoded(call.assistant_request(timezone.now()))
+
+    assert vapi.send(body) == inbox.SOMETHING_WRONG
+
+    # PostgreSQL hung up, and what went wrong was recorded over a new connection.
+    event = WebhookEvent.objects.get()
+    assert (event.status, event.answer) == (Status.FAILED, inbox.SOMETHING_WRONG)
+    assert event.last_error
+    assert vapi.send(body) == inbox.SOMETHING_WRONG
 
 
 def test_given_the_inbox_is_locked_when_asked_then_the_caller_hears_so_in_time(
