@@ -30,10 +30,10 @@ demo: setup
 	@$(PY) -m voxbilling.stack demo
 
 test: setup
-	@$(PY) -m pytest -n auto --dist loadgroup $(ARGS)
+	@$(PY) -m pytest -n auto --dist loadfile $(ARGS)
 
 test-unit: setup
-	@$(PY) -m pytest -n auto --dist loadgroup -m "not e2e" $(ARGS)
+	@$(PY) -m pytest -n auto --dist loadfile -m "not e2e" $(ARGS)
 
 test-e2e: setup
 	@$(PY) -m pytest -m e2e $(ARGS)

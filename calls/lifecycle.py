@@ -169,7 +169,7 @@ def _keep_alive(locked: LockedCall, received_at: datetime) -> str:
         else:
             call.authorization = Call.Authorization.AUTHORIZED
             text = "Authorized late: no assistant-request asked before."
-    if call.authorization == Call.Authorization.REFUSED:
+    if call.authorization == Call.Authorization.REFUSED and call.authorization_answer is None:
         kill_switch.order_end(call, money_ended_at=received_at)
     elif call.end_ordered_at is None:
         elapsed_seconds = kill_switch.elapsed(call, 0, timezone.now())

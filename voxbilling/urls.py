@@ -1,4 +1,4 @@
-"""Every address that voxbilling answers."""
+"""Every address that voxbilling answers, but for health checks (operations/health.py)."""
 
 from django.contrib import admin
 from django.urls import include, path
@@ -8,5 +8,4 @@ admin.site.site_header = admin.site.site_title = "voxbilling"
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", include("webhooks.urls")),
-    path("", include("voxbilling.operations.urls")),
 ]

@@ -8,7 +8,7 @@ import pytest
 from tests.e2e.conftest import stack_environment
 from voxbilling.environment import PROJECT_DIR
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("demo")]
+pytestmark = pytest.mark.e2e
 
 
 def test_the_demo_bills_over_200_calls_to_the_penny_and_leaves_nothing_running(tmp_path):

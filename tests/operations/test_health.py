@@ -53,3 +53,12 @@ def test_not_ready_without_a_database(client, monkeypatch):
         "broker": "ok",
         "migrations": "unknown",
     }
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_a_probe_asks_by_address_and_over_plain_http(client, settings, path):
+    settings.ALLOWED_HOSTS = ["billing.example.com"]
+    settings.SECURE_SSL_REDIRECT = True
+    assert client.get(path, headers={"host": "10.0.0.7"}).status_code == 200
+    assert client.get("/admin/", headers={"host": "10.0.0.7"}).status_code == 400
+    assert client.post(path).status_code == 405

@@ -1,10 +1,15 @@
-"""Liveness and readiness, for load balancers and orchestrators."""
+"""Liveness and readiness, for load balancers and orchestrators.
+
+They ask over plain HTTP and by IP address, so they are answered before anything looks at the host's
+name or sends them to HTTPS.
+"""
 
 from functools import cache
 
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils.deprecation import MiddlewareMixin
 from django.views.decorators.http import require_GET
 from kombu.exceptions import OperationalError as BrokerError
 
@@ -64,3 +69,14 @@ def _all_migrations_applied() -> bool:
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         raise LookupError("migrations are missing")
     return True
+
+
+HEALTH_CHECKS = {"/healthz": healthz, "/readyz": readyz}
+
+
+class HealthMiddleware(MiddlewareMixin):
+    """Answers the health checks; everything else goes on."""
+
+    def process_request(self, request: HttpRequest) -> HttpResponse | None:
+        check = HEALTH_CHECKS.get(request.path)
+        return check(request) if check else None
