@@ -5,6 +5,7 @@ A call is billed in whole increments, and rounded up to a whole penny once.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
 
 SECONDS_PER_MINUTE = 60
 
@@ -59,6 +60,11 @@ def connected_seconds(started_at: datetime, ended_at: datetime) -> int:
         raise ValueError("A connected call ends after it starts.")
     half_seconds = (ended_at - started_at) // timedelta(milliseconds=500)
     return max((half_seconds + 1) // 2, 1)
+
+
+def whole_seconds(seconds: Decimal) -> int:
+    """A duration that came as a fraction, in whole seconds: rounded half up."""
+    return int(seconds.quantize(Decimal(1), ROUND_HALF_UP))
 
 
 def _divide_rounding_up(dividend: int, divisor: int) -> int:

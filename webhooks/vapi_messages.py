@@ -9,36 +9,29 @@ status never are.
 """
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
-from urllib.parse import urlsplit
 
 from calls.references import CallReference
+from telephony.models import VAPI_MAX_DURATION_SECONDS
+from wallets.pricing import whole_seconds
+from webhooks.untrusted import (
+    clean_control_url,
+    clean_moment,
+    clean_number,
+    clean_reason,
+    clean_text,
+    cost_text,
+    moment_text,
+    number_text,
+    value_at,
+)
 
-# An id is opaque and means another call when cut, so one that is too long counts as missing.
-MAX_TEXT_CHARS = 200
-# A reason is for people and for matching by prefix, so it is cut.
-MAX_REASON_CHARS = 500
-MAX_CONTROL_URL_CHARS = 500
-_LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
-# Vapi's own limit on a call (`maxDurationSeconds`).
-MAX_CALL_SECONDS = 43_200
 # Vapi's limit is not met to the second; twice as much is no call any more.
-_MAX_REPORTED_SECONDS = 2 * MAX_CALL_SECONDS
-# At a dollar a minute the longest call costs 720.
-_MAX_COST_USD = Decimal(10_000)
-# Above every duration in milliseconds, and small enough for Decimal's 28 digits with the step.
-_MAX_NUMBER = Decimal(10**9)
-_SMALLEST_STEP = Decimal("1e-15")
-_ZERO = Decimal(0)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
-_LATEST = datetime(2100, 1, 1, tzinfo=UTC)
-_LATEST_MILLISECONDS = Decimal((_LATEST - _EPOCH) // timedelta(milliseconds=1))
+_MAX_REPORTED_SECONDS = 2 * VAPI_MAX_DURATION_SECONDS
 
 # Those of Vapi's schema. One that Vapi adds later is passed over, it is no error.
 _STATUSES = frozenset(
@@ -149,7 +142,9 @@ def pick(document: object) -> Picked:
     """
     return Picked(
         storable=_allowed(document, _ALLOWED),
-        control_url=_control_url(_at(document, "message", "call", "monitor", "controlUrl")),
+        control_url=clean_control_url(
+            value_at(document, "message", "call", "monitor", "controlUrl")
+        ),
     )
 
 
@@ -171,13 +166,13 @@ def read(picked_json: object, control_url: str | None = None) -> Message:
 
 def read_status_check(document: object) -> StatusCheck:
     """The call that a status check asks about, and for how long it says the call has lasted."""
-    stated = _at(document, "message", "durationSeconds")
-    elapsed = None if isinstance(stated, str) else _number(stated)
+    stated = value_at(document, "message", "durationSeconds")
+    elapsed = None if isinstance(stated, str) else clean_number(stated)
     return StatusCheck(
-        vapi_call_id=_text(_at(document, "message", "call", "id"))
-        or _text(_at(document, "call", "id")),
-        elapsed_seconds=_whole_seconds(
-            min(max(elapsed or _ZERO, _ZERO), Decimal(MAX_CALL_SECONDS))
+        vapi_call_id=clean_text(value_at(document, "message", "call", "id"))
+        or clean_text(value_at(document, "call", "id")),
+        elapsed_seconds=whole_seconds(
+            min(max(elapsed or Decimal(0), Decimal(0)), Decimal(VAPI_MAX_DURATION_SECONDS))
         ),
     )
 
@@ -192,37 +187,38 @@ def _status_update(message: Mapping[str, Any], call: CallReference) -> Message:
         call=call,
         status=status,
         ended_reason=message.get("endedReason"),
-        occurred_at=_moment(message.get("timestamp")),
+        occurred_at=clean_moment(message.get("timestamp")),
     )
 
 
 def _report(message: Mapping[str, Any], call: CallReference) -> EndOfCallReport:
-    cost = _number(message.get("cost"))
+    cost = clean_number(message.get("cost"))
     if cost is None:
-        cost = _number(_at(message, "costBreakdown", "total"))
+        cost = clean_number(value_at(message, "costBreakdown", "total"))
     return EndOfCallReport(
         call=call,
         ended_reason=message.get("endedReason"),
-        started_at=_moment(message.get("startedAt")),
-        ended_at=_moment(message.get("endedAt")),
+        started_at=clean_moment(message.get("startedAt")),
+        ended_at=clean_moment(message.get("endedAt")),
         duration_seconds=_duration_seconds(message),
         cost_usd=cost,
     )
 
 
 def _call_reference(message: Mapping[str, Any], control_url: str | None) -> CallReference | None:
-    call_id = _at(message, "call", "id")
+    call_id = value_at(message, "call", "id")
     if call_id is None:
         return None
     return CallReference(
         vapi_call_id=call_id,
-        call_type=_at(message, "call", "type"),
-        vapi_phone_number_id=_at(message, "phoneNumber", "id")
-        or _at(message, "call", "phoneNumberId")
-        or _at(message, "call", "phoneNumber", "id"),
-        phone_number=_at(message, "phoneNumber", "number")
-        or _at(message, "call", "phoneNumber", "number"),
-        vapi_assistant_id=_at(message, "call", "assistantId") or _at(message, "assistant", "id"),
+        call_type=value_at(message, "call", "type"),
+        vapi_phone_number_id=value_at(message, "phoneNumber", "id")
+        or value_at(message, "call", "phoneNumberId")
+        or value_at(message, "call", "phoneNumber", "id"),
+        phone_number=value_at(message, "phoneNumber", "number")
+        or value_at(message, "call", "phoneNumber", "number"),
+        vapi_assistant_id=value_at(message, "call", "assistantId")
+        or value_at(message, "assistant", "id"),
         control_url=control_url,
     )
 
@@ -230,13 +226,13 @@ def _call_reference(message: Mapping[str, Any], control_url: str | None) -> Call
 def _duration_seconds(message: Mapping[str, Any]) -> int | None:
     """The first usable of the durations that were seen beside the dates, though in no schema."""
     for name, seconds_per_unit in _SECONDS_PER_UNIT.items():
-        number = _number(message.get(name))
+        number = clean_number(message.get(name))
         if number is None:
             continue
         seconds = number * seconds_per_unit
         if seconds <= _MAX_REPORTED_SECONDS:
             # A call that connected is at least one second long.
-            return max(_whole_seconds(seconds), int(seconds > 0))
+            return max(whole_seconds(seconds), int(seconds > 0))
     return None
 
 
@@ -247,94 +243,6 @@ _SECONDS_PER_UNIT = {
 }
 
 
-def _at(value: object, *path: str) -> Any:
-    """What lies at this path of objects; None if the path leads nowhere."""
-    for name in path:
-        value = value.get(name) if isinstance(value, dict) else None
-    return value
-
-
-def _text(value: object, max_chars: int = MAX_TEXT_CHARS) -> str | None:
-    """Text that PostgreSQL can store: no NUL, no half of a surrogate pair; None if blank."""
-    if not isinstance(value, str) or len(value) > max_chars or not value.strip() or "\0" in value:
-        return None
-    return None if any("\ud800" <= character <= "\udfff" for character in value) else value
-
-
-def _reason(value: object) -> str | None:
-    return _text(value[:MAX_REASON_CHARS], MAX_REASON_CHARS) if isinstance(value, str) else None
-
-
-def _number(value: object) -> Decimal | None:
-    """A finite number. JSON's true is none; a string is how the stored form writes a number."""
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
-        return None
-    if isinstance(value, str) and len(value) > MAX_TEXT_CHARS:
-        return None
-    try:
-        number = Decimal(repr(value) if isinstance(value, float) else value)
-    except (ValueError, ArithmeticError):
-        return None
-    return number if number.is_finite() else None
-
-
-def _number_text(value: object, maximum: Decimal = _MAX_NUMBER) -> str | None:
-    """A number as the stored form writes it. As text, so that reading it back makes no float."""
-    number = _number(value)
-    if number is None or not 0 <= number <= maximum:
-        return None
-    # Cut, not rounded: rounding happens once, to whole seconds.
-    return format(abs(number.quantize(_SMALLEST_STEP, ROUND_DOWN)).normalize(), "f")
-
-
-def _cost_text(value: object) -> str | None:
-    return _number_text(value, _MAX_COST_USD)
-
-
-def _whole_seconds(seconds: Decimal) -> int:
-    return int(seconds.quantize(Decimal(1), ROUND_HALF_UP))
-
-
-def _moment(value: object) -> datetime | None:
-    """A moment in UTC, from ISO 8601 (without a zone: UTC) or from milliseconds since 1970."""
-    try:
-        if isinstance(value, str):
-            # A date without a time would pass for midnight, and make a day of a short call.
-            text = _text(value) or ""
-            moment = datetime.fromisoformat(text if "T" in text else "")
-            moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-        else:
-            # Bounded before int(): written-out digits of 1e999999999 would fill the memory.
-            milliseconds = min(max(_number(value) or _ZERO, _ZERO), _LATEST_MILLISECONDS)
-            moment = _EPOCH + timedelta(milliseconds=int(milliseconds))
-    except (ValueError, OverflowError):
-        return None
-    return moment if _EARLIEST <= moment < _LATEST else None
-
-
-def _moment_text(value: object) -> str | None:
-    moment = _moment(value)
-    return moment.isoformat() if moment else None
-
-
-def _control_url(value: object) -> str | None:
-    """A URL that we may post to: https, or http to this very machine (the sandbox's)."""
-    text = _text(value, MAX_CONTROL_URL_CHARS)
-    # Parsers disagree about where the host ends when these occur.
-    if text is None or not re.fullmatch(r"[!-~]+", text) or "\\" in text or "@" in text:
-        return None
-    try:
-        url = urlsplit(text)
-        host, _ = url.hostname, url.port
-    except ValueError:
-        return None
-    if not host or not (
-        url.scheme == "https" or (url.scheme == "http" and host in _LOOPBACK_HOSTS)
-    ):
-        return None
-    return text
-
-
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
 
@@ -343,7 +251,7 @@ def _allowed(value: object, rules: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of `value` that `rules` name, each cleaned by its rule; without those missing."""
     picked = {}
     for name, rule in rules.items():
-        found = _at(value, name)
+        found = value_at(value, name)
         cleaned = _allowed(found, rule) if isinstance(rule, Mapping) else rule(found)
         if cleaned:
             picked[name] = cleaned
@@ -353,25 +261,25 @@ def _allowed(value: object, rules: Mapping[str, Any]) -> dict[str, Any]:
 # Exactly what may reach the disk, and the rule that makes a value fit to be stored.
 _ALLOWED: Mapping[str, Any] = {
     "message": {
-        "type": _text,
-        "timestamp": _moment_text,
-        "status": _text,
-        "endedReason": _reason,
-        "startedAt": _moment_text,
-        "endedAt": _moment_text,
-        "durationSeconds": _number_text,
-        "durationMs": _number_text,
-        "durationMinutes": _number_text,
-        "cost": _cost_text,
-        "costBreakdown": {"total": _cost_text},
+        "type": clean_text,
+        "timestamp": moment_text,
+        "status": clean_text,
+        "endedReason": clean_reason,
+        "startedAt": moment_text,
+        "endedAt": moment_text,
+        "durationSeconds": number_text,
+        "durationMs": number_text,
+        "durationMinutes": number_text,
+        "cost": cost_text,
+        "costBreakdown": {"total": cost_text},
         "call": {
-            "id": _text,
-            "type": _text,
-            "assistantId": _text,
-            "phoneNumberId": _text,
-            "phoneNumber": {"id": _text, "number": _text},
+            "id": clean_text,
+            "type": clean_text,
+            "assistantId": clean_text,
+            "phoneNumberId": clean_text,
+            "phoneNumber": {"id": clean_text, "number": clean_text},
         },
-        "phoneNumber": {"id": _text, "number": _text},
-        "assistant": {"id": _text},
+        "phoneNumber": {"id": clean_text, "number": clean_text},
+        "assistant": {"id": clean_text},
     }
 }

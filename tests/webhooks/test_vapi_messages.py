@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calls.references import CallReference
+from telephony.models import VAPI_MAX_DURATION_SECONDS
 from webhooks.vapi_messages import (
-    MAX_CALL_SECONDS,
     AssistantRequest,
     EndOfCallReport,
     MalformedBody,
@@ -700,11 +700,11 @@ def test_given_a_status_check_when_read_then_it_names_its_call(
         ("59.5", 60),
         ("60.5", 61),
         ("59.4999", 59),
-        ("43200", MAX_CALL_SECONDS),
-        ("43200.5", MAX_CALL_SECONDS),
-        ("43201", MAX_CALL_SECONDS),
-        ("1e12", MAX_CALL_SECONDS),
-        ("1e999999999", MAX_CALL_SECONDS),
+        ("43200", VAPI_MAX_DURATION_SECONDS),
+        ("43200.5", VAPI_MAX_DURATION_SECONDS),
+        ("43201", VAPI_MAX_DURATION_SECONDS),
+        ("1e12", VAPI_MAX_DURATION_SECONDS),
+        ("1e999999999", VAPI_MAX_DURATION_SECONDS),
         ("1e-999999999", 0),
         ("-0.0", 0),
         ("-1", 0),
@@ -849,9 +849,9 @@ def test_given_any_document_when_read_then_every_figure_is_within_bounds(documen
     message = read(pick(document).storable)
     check = read_status_check(document)
 
-    assert 0 <= check.elapsed_seconds <= MAX_CALL_SECONDS
+    assert 0 <= check.elapsed_seconds <= VAPI_MAX_DURATION_SECONDS
     if isinstance(message, EndOfCallReport):
-        assert 0 <= (message.duration_seconds or 0) <= 2 * MAX_CALL_SECONDS
+        assert 0 <= (message.duration_seconds or 0) <= 2 * VAPI_MAX_DURATION_SECONDS
         assert 0 <= (message.cost_usd or 0) <= 10_000
         for moment in (message.started_at, message.ended_at):
             assert moment is None or (moment.tzinfo is UTC and 2000 <= moment.year < 2100)
@@ -870,7 +870,7 @@ def test_given_any_moment_when_it_comes_in_any_zone_then_it_stays_the_same_momen
     assert report(startedAt=local.isoformat()).started_at == moment
 
 
-@given(st.integers(min_value=0, max_value=2 * MAX_CALL_SECONDS * 1000))
+@given(st.integers(min_value=0, max_value=2 * VAPI_MAX_DURATION_SECONDS * 1000))
 def test_given_any_duration_when_it_comes_in_milliseconds_then_it_is_rounded_half_up(
     milliseconds: int,
 ) -> None:

@@ -46,9 +46,14 @@ def add_credits(
     """
     check_choice(credit_type, "credit_type", CreditTransaction.CREDIT_TYPES)
     return _credit_or_debit(
-        organization_id, credit_type, Direction.CREDIT, amount_pence,
-        description, stored_key("credit", idempotency_key), created_by_id,
-    )  # fmt: skip
+        organization_id=organization_id,
+        entry_type=credit_type,
+        direction=Direction.CREDIT,
+        amount_pence=amount_pence,
+        description=description,
+        key=stored_key("credit", idempotency_key),
+        created_by_id=created_by_id,
+    )
 
 
 @transaction.atomic
@@ -66,11 +71,15 @@ def adjust_balance(
     OrganizationNotFound, IdempotencyConflict.
     """
     check_range(change_pence, "The change in pence", -MAX_AMOUNT_PENCE, MAX_AMOUNT_PENCE)
-    direction = Direction.CREDIT if change_pence > 0 else Direction.DEBIT
     return _credit_or_debit(
-        organization_id, Type.ADJUSTMENT, direction, abs(change_pence),
-        reason, stored_key("adjustment", idempotency_key), created_by_id,
-    )  # fmt: skip
+        organization_id=organization_id,
+        entry_type=Type.ADJUSTMENT,
+        direction=Direction.CREDIT if change_pence > 0 else Direction.DEBIT,
+        amount_pence=abs(change_pence),
+        description=reason,
+        key=stored_key("adjustment", idempotency_key),
+        created_by_id=created_by_id,
+    )
 
 
 @transaction.atomic
@@ -110,6 +119,7 @@ def claw_back(
 
 
 def _credit_or_debit(
+    *,
     organization_id: UUID | str,
     entry_type: str,
     direction: Direction,

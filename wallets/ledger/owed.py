@@ -40,9 +40,14 @@ def recover_owed(
     Raises MoreThanOwed, InsufficientBalance, OrganizationNotFound, IdempotencyConflict.
     """
     return _reduce_owed(
-        organization_id, Type.RECOVERY, amount_pence, amount_pence,
-        description, stored_key("recovery", idempotency_key), created_by_id,
-    )  # fmt: skip
+        organization_id=organization_id,
+        entry_type=Type.RECOVERY,
+        owed_pence=amount_pence,
+        debit_pence=amount_pence,
+        description=description,
+        key=stored_key("recovery", idempotency_key),
+        created_by_id=created_by_id,
+    )
 
 
 @transaction.atomic
@@ -59,12 +64,18 @@ def write_off_owed(
     Raises MoreThanOwed, OrganizationNotFound, IdempotencyConflict.
     """
     return _reduce_owed(
-        organization_id, Type.WRITE_OFF, amount_pence, 0,
-        reason, stored_key("write_off", idempotency_key), created_by_id,
-    )  # fmt: skip
+        organization_id=organization_id,
+        entry_type=Type.WRITE_OFF,
+        owed_pence=amount_pence,
+        debit_pence=0,
+        description=reason,
+        key=stored_key("write_off", idempotency_key),
+        created_by_id=created_by_id,
+    )
 
 
 def _reduce_owed(
+    *,
     organization_id: UUID | str,
     entry_type: Type,
     owed_pence: int,
