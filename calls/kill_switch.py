@@ -21,7 +21,7 @@ from telephony import vapi_client
 from telephony.models import VAPI_MAX_DURATION_SECONDS
 from wallets import ledger
 from wallets.locks import lock_organization
-from wallets.models import Organization
+from wallets.models import CreditReservation, Organization
 from wallets.selectors import reservation_of_call
 
 logger = structlog.get_logger(__name__)
@@ -31,6 +31,8 @@ REPORT_GRACE = timedelta(minutes=5)
 # An order to end that has not been confirmed is sent again after 2, 4, 8 … seconds.
 MAX_END_ATTEMPTS = 8
 FIRST_END_RETRY = timedelta(seconds=10)
+# How long a call may show life after Vapi has taken the order to end it.
+END_TAKES_EFFECT = timedelta(seconds=30)
 ENDS_PER_SWEEP = 500
 
 
@@ -69,10 +71,25 @@ def check_status(
 
     organization = lock_organization(call.organization_id)
     call = Call.objects.select_for_update(no_key=True).get(pk=call.pk)
+    return enforce(call, organization, reported_elapsed_seconds=reported_elapsed_seconds)
+
+
+def enforce(
+    call: Call, organization: Organization, *, reported_elapsed_seconds: int = 0
+) -> StatusCheck:
+    """Keep a live call's hold ahead of its cost, or have the call ended.
+
+    A call that was ordered to end and still shows life is told so again. The caller holds the
+    locks of the organization and the call; the organization's figures are stale afterwards.
+    """
+    reservation = reservation_of_call(call.call_id, organization.pk)
     if call.is_over:
         return _report(organization, end_call=True, message="This call is over.")
+    if call.end_ordered_at is not None or (reservation is not None and reservation.is_settled):
+        order_end(call, money_ended_at=None)
+        return _report(organization, end_call=True, message="This call is being ended.")
     elapsed_seconds = elapsed(call, reported_elapsed_seconds, timezone.now())
-    remaining_seconds = keep_ahead(call, organization, elapsed_seconds)
+    remaining_seconds = _keep_ahead(call, organization, reservation, elapsed_seconds)
     organization.refresh_from_db()
     verdict = _verdict(organization, remaining_seconds)
     if verdict.end_call:
@@ -92,55 +109,71 @@ def elapsed(call: Call, reported_seconds: int, now: datetime) -> int:
     return min(max(known_seconds, reported_seconds, 0), VAPI_MAX_DURATION_SECONDS)
 
 
-def keep_ahead(call: Call, organization: Organization, elapsed_seconds: int) -> int:
+def _keep_ahead(
+    call: Call,
+    organization: Organization,
+    reservation: CreditReservation | None,
+    elapsed_seconds: int,
+) -> int:
     """Raise a live call's hold to last until after the next check; returns the seconds it pays.
 
-    Also keeps the hold from expiring while the call can be alive. A call without a hold lives on
-    what the wallet can spend. The caller holds the organization's lock, and its figures are stale
-    afterwards.
+    Also keeps the hold from expiring while the call can be alive, suspended or not. A call without
+    a hold lives on what the wallet can spend.
     """
-    reservation = reservation_of_call(call.call_id)
     if reservation is None or not reservation.is_active:
+        if call.authorization == Call.Authorization.AUTHORIZED:
+            call.add_attention("The hold of this call closed while the call was still alive.")
+            call.save(update_fields=["attention"])
         return _wallet_seconds(organization) - elapsed_seconds
-    reserved_pence = reservation.reserved_pence
-    if not organization.is_suspended:
-        until_next_check = settings.STATUS_CHECK_SECONDS + settings.KILL_LEAD_SECONDS
-        reserved_pence = ledger.extend_reservation(
-            call_id=call.call_id,
-            cover_seconds=elapsed_seconds + until_next_check,
-            live_until=_last_possible_second(call),
-        ).reserved_pence
-    return reservation.tariff.affordable_seconds(reserved_pence) - elapsed_seconds
+    until_next_check = settings.STATUS_CHECK_SECONDS + settings.KILL_LEAD_SECONDS
+    extended = ledger.extend_reservation(
+        call_id=call.call_id,
+        cover_seconds=0 if organization.is_suspended else elapsed_seconds + until_next_check,
+        live_until=_last_possible_second(call),
+    )
+    return reservation.tariff.affordable_seconds(extended.reserved_pence) - elapsed_seconds
 
 
 def _last_possible_second(call: Call) -> datetime | None:
+    """Until when a call that has started can be alive, and its report on the way."""
     if call.started_at is None:
         return None
-    cap_seconds = call.max_duration_seconds or VAPI_MAX_DURATION_SECONDS
-    if call.max_duration_seconds is None and call.assistant is not None:
+    cap_seconds = call.max_duration_seconds
+    if cap_seconds is None and call.assistant is not None:
         cap_seconds = call.assistant.max_duration_seconds
-    return call.started_at + timedelta(seconds=cap_seconds) + REPORT_GRACE
+    return (
+        call.started_at + timedelta(seconds=cap_seconds or VAPI_MAX_DURATION_SECONDS) + REPORT_GRACE
+    )
 
 
 def order_end(call: Call, *, money_ended_at: datetime | None) -> None:
     """Record that a live call must end, and send the order once this is committed.
 
     The caller holds the call's lock. If the task is lost, the sweep finds the order and sends it.
-    An order that was given up is sent once more whenever it is given again.
+    Ordered again, because the call still shows life, it is sent again.
     """
+    now = timezone.now()
     if call.end_ordered_at is None:
-        call.end_ordered_at = timezone.now()
+        call.end_ordered_at = now
         call.money_ended_at = money_ended_at
-        call.end_retry_at = call.end_ordered_at + FIRST_END_RETRY
-        call.save(update_fields=["end_ordered_at", "money_ended_at", "end_retry_at"])
         logger.info(
             "call_end_ordered", call_id=call.call_id, organization_id=str(call.organization_id)
         )
-        transaction.on_commit(lambda: send_end.delay(str(call.pk)), robust=True)
-    elif call.end_sent_at is None and call.end_retry_at is None:
-        # Given up, and yet the call shows life: by now it may have a control URL that works.
-        call.end_retry_at = timezone.now()
-        call.save(update_fields=["end_retry_at"])
+    elif call.end_sent_at is not None:
+        if now - call.end_sent_at > END_TAKES_EFFECT:
+            call.add_attention("Vapi took the order to end this call, and the call went on.")
+        call.end_sent_at = None
+    call.end_retry_at = now + FIRST_END_RETRY
+    call.save(
+        update_fields=[
+            "end_ordered_at",
+            "money_ended_at",
+            "end_sent_at",
+            "end_retry_at",
+            "attention",
+        ]
+    )
+    transaction.on_commit(lambda: send_end.delay(str(call.pk)), robust=True)
 
 
 @shared_task

@@ -28,6 +28,7 @@ logger = structlog.get_logger(__name__)
 
 # Vapi waits 7.5 s for an answer; after this nobody waits, and a hold would only lock money up.
 REQUEST_MAX_AGE = timedelta(seconds=20)
+WRONG_CLOCK = timedelta(minutes=10)
 # How much longer than its cap a call can be reported to have lasted and still be believed.
 CAP_MARGIN_SECONDS = 120
 CLOCK_SKEW = timedelta(minutes=5)
@@ -42,7 +43,9 @@ CANNOT_PAY = "This number cannot take calls at the moment. Please try again late
 # --- Authorize --------------------------------------------------------------------------------
 
 
-def authorize(reference: CallReference, *, received_at: datetime) -> Outcome:
+def authorize(
+    reference: CallReference, *, sent_at: datetime | None, received_at: datetime
+) -> Outcome:
     """Answer an assistant-request: hold the money and name the assistant, or refuse.
 
     The cap that Vapi is told is what the wallet can pay for, less the lead, and never above the
@@ -55,7 +58,7 @@ def authorize(reference: CallReference, *, received_at: datetime) -> Outcome:
     call = locked.call
     if call.authorization_answer is not None:
         return _outcome(call, "A repeated request: answered as before.", call.authorization_answer)
-    if timezone.now() - received_at > REQUEST_MAX_AGE:
+    if _is_too_old(sent_at, received_at):
         return _outcome(call, "Not authorized: the request is too old.", _refusal(CANNOT_PAY))
     if call.is_over or call.end_ordered_at is not None:
         return _outcome(call, "Not authorized: the call is over.", _refusal(CANNOT_PAY))
@@ -63,10 +66,10 @@ def authorize(reference: CallReference, *, received_at: datetime) -> Outcome:
     assistant = call.phone_number.assistant if call.phone_number else None
     if assistant is None:
         call.add_attention("The number has no assistant, so its calls are refused.")
-        return _refuse(call, "The number has no assistant.", NOT_SET_UP)
+        return _refuse(locked, "The number has no assistant.", NOT_SET_UP)
     call.assistant = assistant
     if refused_because := _hold(locked, lowest_seconds=VAPI_MIN_DURATION_SECONDS):
-        return _refuse(call, refused_because, CANNOT_PAY)
+        return _refuse(locked, refused_because, CANNOT_PAY)
     seconds = min(
         _payable_seconds(locked) - settings.KILL_LEAD_SECONDS,
         assistant.max_duration_seconds,
@@ -95,25 +98,37 @@ def _hold(locked: LockedCall, *, lowest_seconds: int) -> str:
     payable_seconds = _payable_seconds(locked)
     if payable_seconds < lowest_seconds + settings.KILL_LEAD_SECONDS:
         return f"The wallet can pay for {payable_seconds} s only."
-    ledger.reserve_call_credits(
+    hold = ledger.reserve_call_credits(
         organization_id=locked.organization.pk,
         call_id=locked.call.call_id,
         vapi_call_id=locked.call.vapi_call_id,
         estimated_minutes=settings.RESERVATION_MINUTES,
     )
     locked.organization.refresh_from_db()
-    return ""
+    return "" if hold.active else "The hold of this call has been closed before."
+
+
+def _is_too_old(sent_at: datetime | None, received_at: datetime) -> bool:
+    """Whether Vapi has given up on a request, by our clock or by when Vapi says that it asked."""
+    now = timezone.now()
+    # A request waits before it reaches us, too. What claims to be hours old has a wrong clock.
+    is_stale = sent_at is not None and REQUEST_MAX_AGE < now - sent_at < WRONG_CLOCK
+    return is_stale or now - received_at > REQUEST_MAX_AGE
 
 
 def _payable_seconds(locked: LockedCall) -> int:
     """Seconds that this call can last in all: its own hold and what else calls can spend."""
-    reservation = reservation_of_call(locked.call.call_id)
+    reservation = reservation_of_call(locked.call.call_id, locked.organization.pk)
     held_pence = reservation.reserved_pence if reservation and reservation.is_active else 0
     tariff = reservation.tariff if reservation else locked.organization.tariff
     return tariff.affordable_seconds(held_pence + locked.organization.spendable_on_calls_pence)
 
 
-def _refuse(call: Call, because: str, spoken: str) -> Outcome:
+def _refuse(locked: LockedCall, because: str, spoken: str) -> Outcome:
+    call = locked.call
+    if reservation_of_call(call.call_id, locked.organization.pk) is not None:
+        # A status-update that overtook the request had the money held.
+        ledger.release_reservation(call_id=call.call_id)
     call.authorization = Call.Authorization.REFUSED
     call.authorization_answer = _refusal(spoken)
     call.save()
@@ -169,11 +184,14 @@ def _keep_alive(locked: LockedCall, received_at: datetime) -> str:
         else:
             call.authorization = Call.Authorization.AUTHORIZED
             text = "Authorized late: no assistant-request asked before."
-    if call.authorization == Call.Authorization.REFUSED and call.authorization_answer is None:
-        kill_switch.order_end(call, money_ended_at=received_at)
-    elif call.end_ordered_at is None:
-        elapsed_seconds = kill_switch.elapsed(call, 0, timezone.now())
-        kill_switch.keep_ahead(call, locked.organization, elapsed_seconds)
+    if call.authorization == Call.Authorization.AUTHORIZED:
+        verdict = kill_switch.enforce(call, locked.organization)
+        if verdict.end_call:
+            text = f"Ended: {verdict.message}"
+    elif call.authorization_answer is None:
+        # One that was refused by an answer hears that answer, and is ended by Vapi.
+        is_suspended = locked.organization.is_suspended
+        kill_switch.order_end(call, money_ended_at=None if is_suspended else received_at)
     return text
 
 
@@ -218,7 +236,7 @@ def settle(
     call = locked.call
     lasted_seconds = _reported_seconds(started_at, ended_at, duration_seconds)
     if call.settled_at is not None:
-        return _second_report(call, lasted_seconds)
+        return _second_report(call, lasted_seconds, cost_usd)
     ended_reason = ended_reason or call.ended_reason
     waiver = waiver_for(
         ended_reason,
@@ -242,6 +260,11 @@ def settle(
         duration_seconds=charged_seconds,
         organization_id=locked.organization.pk,
     )
+    if settlement.duration_seconds != charged_seconds:
+        call.add_attention(
+            f"Settled before at {settlement.duration_seconds} s; the report says "
+            f"{charged_seconds} s."
+        )
     call.charged_pence = settlement.actual_cost_pence - settlement.uncollected_pence
     call.uncollected_pence = settlement.uncollected_pence
     call.not_charged_because = waiver.label if waiver else ""
@@ -249,7 +272,8 @@ def settle(
     call.save()
     owed = f", {call.uncollected_pence}p owed" if call.uncollected_pence else ""
     waived = f" ({call.not_charged_because})" if waiver else ""
-    return _outcome(call, f"Settled: {charged_seconds} s, {call.charged_pence}p{owed}{waived}.")
+    seconds = settlement.duration_seconds
+    return _outcome(call, f"Settled: {seconds} s, {call.charged_pence}p{owed}{waived}.")
 
 
 def _reported_seconds(
@@ -286,13 +310,15 @@ def _doubt(
     return ""
 
 
-def _second_report(call: Call, lasted_seconds: int | None) -> Outcome:
+def _second_report(call: Call, lasted_seconds: int | None, cost_usd: Decimal | None) -> Outcome:
     if lasted_seconds is not None and lasted_seconds != call.duration_seconds:
         call.add_attention(
             f"Settled at {call.duration_seconds} s; a later report says {lasted_seconds} s."
         )
-        call.save(update_fields=["attention"])
-    return _outcome(call, "Settled before: nothing was changed.")
+    if call.vapi_cost_usd is None:
+        call.vapi_cost_usd = cost_usd
+    call.save(update_fields=["attention", "vapi_cost_usd"])
+    return _outcome(call, "Settled before: no money was moved.")
 
 
 def _outcome(call: Call, text: str, answer: dict[str, Any] | None = None) -> Outcome:

@@ -19,17 +19,45 @@ env = environ.Env()
 
 DEBUG = env.bool("DEBUG", default=False)
 
-SECRET_KEY = env.str("SECRET_KEY", default="")
+
+def _names(name: str) -> list[str]:
+    """The values of a comma-separated variable, without blanks."""
+    return [value.strip() for value in env.list(name, default=[]) if value.strip()]
+
+
+def _whole_number(name: str, default: int, lowest: int, highest: int) -> int:
+    """A bounded number; a variable that is blank counts as one that is not set."""
+    text = env.str(name, default="").strip() or str(default)
+    if not text.isascii() or not text.isdecimal() or not lowest <= int(text) <= highest:
+        raise ImproperlyConfigured(
+            f"{name} is {text!r}: make it a whole number from {lowest} to {highest}."
+        )
+    return int(text)
+
+
+def _rate(name: str, default: str) -> Decimal:
+    """An exchange rate above 0."""
+    text = env.str(name, default="").strip() or default
+    try:
+        rate = Decimal(text)
+    except ArithmeticError:
+        rate = Decimal(0)
+    if not (rate.is_finite() and rate > 0):
+        raise ImproperlyConfigured(f"{name} is {text!r}: make it a number above 0, like {default}.")
+    return rate
+
+
+SECRET_KEY = env.str("SECRET_KEY", default="").strip()
 # The old key, while it is being changed: sessions and live calls' control URLs outlast the change.
-SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
+SECRET_KEY_FALLBACKS = _names("SECRET_KEY_FALLBACKS")
 DATABASE_URL = env.str("DATABASE_URL", default="")
 REDIS_URL = env.str("REDIS_URL", default="")
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost"] if DEBUG else [])
+ALLOWED_HOSTS = _names("ALLOWED_HOSTS") or (["127.0.0.1", "localhost"] if DEBUG else [])
 VAPI_API_KEY = env.str("VAPI_API_KEY", default="")
 VAPI_API_URL = env.str("VAPI_API_URL", default="https://api.vapi.ai")
 # Several secrets may be valid at once, so that a new one can be rolled out before the old one goes.
-VAPI_WEBHOOK_SECRETS = env.list("VAPI_WEBHOOK_SECRETS", default=[])
-VAPI_WEBHOOK_HMAC_SECRETS = env.list("VAPI_WEBHOOK_HMAC_SECRETS", default=[])
+VAPI_WEBHOOK_SECRETS = _names("VAPI_WEBHOOK_SECRETS")
+VAPI_WEBHOOK_HMAC_SECRETS = _names("VAPI_WEBHOOK_HMAC_SECRETS")
 
 # The servers and the key are needed in every mode; DEBUG only waives what it has a stand-in for.
 _needed = {"SECRET_KEY": SECRET_KEY, "DATABASE_URL": DATABASE_URL, "REDIS_URL": REDIS_URL}
@@ -41,12 +69,21 @@ if not DEBUG:
             VAPI_WEBHOOK_SECRETS or VAPI_WEBHOOK_HMAC_SECRETS
         ),
     }
+_schemes = {
+    "DATABASE_URL": (DATABASE_URL, ("postgresql://", "postgres://")),
+    "REDIS_URL": (REDIS_URL, ("redis://", "rediss://", "unix://")),
+}
 _missing = [name for name, value in _needed.items() if not value]
 if _missing:
     raise ImproperlyConfigured(
         f"voxbilling cannot start: set {', '.join(_missing)} in the environment or in .env "
         "(see .env.example), or use `make run` for a stack that needs no configuration."
     )
+
+for _name, (_url, _beginnings) in _schemes.items():
+    # Tools that reach no server may name none.
+    if not DEBUG and not _url.startswith(_beginnings):
+        raise ImproperlyConfigured(f"{_name} must begin with one of {', '.join(_beginnings)}.")
 
 DATA_DIR = data_dir()
 
@@ -153,7 +190,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # The broker may forget a task, the database does not: a sweep finds what a lost task would have
 # done. So publishing never holds up a request that has already committed.
 CELERY_TASK_PUBLISH_RETRY = False
-CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 2, "socket_timeout": 5}
+CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 1, "socket_timeout": 2}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
@@ -165,12 +202,12 @@ LOGGING_CONFIG = None
 logs.configure(json=not DEBUG)
 
 # Prices. Every organization and every hold keeps its own copy; these are what new ones start with.
-CALL_RATE_PENCE_PER_MINUTE = env.int("CALL_RATE_PENCE_PER_MINUTE", default=49)
-BILLING_INCREMENT_SECONDS = env.int("BILLING_INCREMENT_SECONDS", default=60)
-RESERVATION_MINUTES = env.int("RESERVATION_MINUTES", default=5)
-RESERVATION_TTL_MINUTES = env.int("RESERVATION_TTL_MINUTES", default=30)
-STATUS_CHECK_SECONDS = env.int("STATUS_CHECK_SECONDS", default=60)
-KILL_LEAD_SECONDS = env.int("KILL_LEAD_SECONDS", default=2)
-USD_TO_GBP_RATE = Decimal(env.str("USD_TO_GBP_RATE", default="0.79"))
+CALL_RATE_PENCE_PER_MINUTE = _whole_number("CALL_RATE_PENCE_PER_MINUTE", 49, 1, 100_000)
+BILLING_INCREMENT_SECONDS = _whole_number("BILLING_INCREMENT_SECONDS", 60, 1, 3_600)
+RESERVATION_MINUTES = _whole_number("RESERVATION_MINUTES", 5, 1, 720)
+RESERVATION_TTL_MINUTES = _whole_number("RESERVATION_TTL_MINUTES", 30, 1, 1_440)
+STATUS_CHECK_SECONDS = _whole_number("STATUS_CHECK_SECONDS", 60, 1, 3_600)
+KILL_LEAD_SECONDS = _whole_number("KILL_LEAD_SECONDS", 2, 0, 60)
+USD_TO_GBP_RATE = _rate("USD_TO_GBP_RATE", "0.79")
 # Calls that ended through a fault of Vapi's own are not charged (external fault, not the caller's).
-WAIVE_VAPI_FAULTS = True
+WAIVE_VAPI_FAULTS = env.bool("WAIVE_VAPI_FAULTS", default=True)

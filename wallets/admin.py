@@ -179,12 +179,12 @@ class OrganizationAdmin(OrganizationModelAdmin):
 
         return page
 
-    @admin.action(description="Suspend: no new calls, extensions or assets")
+    @admin.action(description="Suspend: no new calls, extensions or assets", permissions=["change"])
     def suspend(self, _request: HttpRequest, queryset: QuerySet[Organization]) -> None:
         for organization in queryset.order_by("pk"):
             ledger.suspend_organization(organization_id=organization.pk)
 
-    @admin.action(description="Resume")
+    @admin.action(description="Resume", permissions=["change"])
     def resume(self, _request: HttpRequest, queryset: QuerySet[Organization]) -> None:
         for organization in queryset.order_by("pk"):
             ledger.resume_organization(organization_id=organization.pk)

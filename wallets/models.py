@@ -384,6 +384,28 @@ class CreditTransaction(models.Model):
                 name="credit_transactions_type_has_direction",
             ),
             models.CheckConstraint(
+                # What cannot be paid becomes owed by a call or a claw-back; a recovery pays it, a
+                # write-off gives it up; nothing else touches it.
+                condition=Q(
+                    type__in=["call_deduction", "clawback"],
+                    owed_after_pence__gte=F("owed_before_pence"),
+                )
+                | Q(
+                    type="recovery",
+                    owed_after_pence=F("owed_before_pence") - F("amount_pence"),
+                )
+                | Q(
+                    type="write_off",
+                    amount_pence=0,
+                    owed_after_pence__lt=F("owed_before_pence"),
+                )
+                | Q(
+                    ~Q(type__in=["call_deduction", "clawback", "recovery", "write_off"]),
+                    owed_after_pence=F("owed_before_pence"),
+                ),
+                name="credit_transactions_type_moves_owed",
+            ),
+            models.CheckConstraint(
                 condition=~Q(type="call_deduction") | Q(reservation__isnull=False),
                 name="credit_transactions_call_charge_names_its_call",
             ),

@@ -9,9 +9,11 @@ from wallets.ledger.reservations import find_reservation
 from wallets.models import CreditReservation
 
 
-def reservation_of_call(call_id: str) -> CreditReservation | None:
-    """The one reservation of a call, by either of its ids; None if it never had one."""
-    return find_reservation(call_id)
+def reservation_of_call(call_id: str, organization_id: UUID) -> CreditReservation | None:
+    """The one reservation of a call, by either of its ids; None if this organization has none."""
+    reservation = find_reservation(call_id)
+    is_own = reservation is not None and reservation.organization_id == organization_id
+    return reservation if is_own else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +42,22 @@ holds AS (
     SELECT organization_id, sum(reserved_pence) AS reserved_pence
     FROM credit_reservations WHERE status = 'active' GROUP BY organization_id
 ),
-captures AS (
+calls AS (
     SELECT reservation.organization_id,
-        sum(coalesce(reservation.committed_pence, 0)) AS committed_pence,
-        sum(coalesce(entry.amount_pence, 0)) AS charged_pence
+        count(*) FILTER (WHERE charge.price_pence <> charge.recorded_pence
+            OR (status = 'committed' AND committed_pence <> charge.taken_pence)) AS wrong
     FROM credit_reservations reservation
     LEFT JOIN credit_transactions entry
         ON entry.reservation_id = reservation.id AND entry.type = 'call_deduction'
-    WHERE reservation.status = 'committed'
+    CROSS JOIN LATERAL (SELECT
+        -- Whole increments, then whole pence, both rounded up.
+        ((coalesce(settled_seconds, 0) + billing_increment_seconds - 1)
+            / billing_increment_seconds * billing_increment_seconds::bigint
+            * rate_pence_per_minute + 59) / 60 AS price_pence,
+        coalesce(entry.amount_pence, 0) AS taken_pence,
+        coalesce(entry.amount_pence + entry.owed_after_pence - entry.owed_before_pence, 0)
+            AS recorded_pence
+    ) AS charge
     GROUP BY reservation.organization_id
 ),
 figures AS (
@@ -55,7 +65,7 @@ figures AS (
     FROM organizations organization
     LEFT JOIN entries ON entries.organization_id = organization.id
     LEFT JOIN holds ON holds.organization_id = organization.id
-    LEFT JOIN captures ON captures.organization_id = organization.id
+    LEFT JOIN calls ON calls.organization_id = organization.id
     CROSS JOIN LATERAL (VALUES
         ('balance_pence', organization.balance_pence, coalesce(entries.balance_pence, 0)),
         ('owed_pence', organization.owed_pence, coalesce(entries.owed_pence, 0)),
@@ -63,8 +73,7 @@ figures AS (
         ('last_sequence', organization.last_sequence, coalesce(entries.last_sequence, 0)),
         ('number of entries', coalesce(entries.entry_count, 0),
             coalesce(entries.last_sequence, 0)),
-        ('committed_pence of holds', coalesce(captures.committed_pence, 0),
-            coalesce(captures.charged_pence, 0))
+        ('number of calls not charged their price', coalesce(calls.wrong, 0), 0)
     ) AS stated (figure, recorded, recomputed)
 )
 SELECT id, name, figure, recorded, recomputed FROM figures

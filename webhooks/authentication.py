@@ -28,6 +28,13 @@ _TIMESTAMP = re.compile(rb"[0-9]{1,15}")
 _FIRST_TIMESTAMP_IN_MILLISECONDS = 10**11
 
 
+_NONE_CONFIGURED = "This server has no webhook secret configured, so it refuses every webhook."
+_NOT_VALID = (
+    "The request carries no valid credential: its secret or signature is missing, wrong or out of "
+    "date."
+)
+
+
 class WebhookNotAuthenticated(Exception):
     """No credential of the request is valid. The message may be returned to the caller."""
 
@@ -44,21 +51,32 @@ def authenticate_vapi(headers: Mapping[str, str], raw_body: bytes, now: datetime
     """
     secrets = _usable(settings.VAPI_WEBHOOK_SECRETS)
     signing_keys = _usable(settings.VAPI_WEBHOOK_HMAC_SECRETS)
-    if not secrets and not signing_keys:
-        raise WebhookNotAuthenticated(
-            "This server has no webhook secret configured, so it refuses every webhook."
-        )
+    if not _any_secret():
+        raise WebhookNotAuthenticated(_NONE_CONFIGURED)
     if _knows_a_secret(headers, secrets) or _is_signed(headers, raw_body, now, signing_keys):
         return
-    raise WebhookNotAuthenticated(
-        "The request carries no valid credential: its secret or signature is missing, wrong or "
-        "out of date."
-    )
+    raise WebhookNotAuthenticated(_NOT_VALID)
+
+
+def require_a_credential(headers: Mapping[str, str]) -> None:
+    """Return if the headers alone could be valid: with a right secret, or with any signature.
+
+    Asked before the body is read. Raises WebhookNotAuthenticated.
+    """
+    is_signed = any(_header(headers, name) for name in ("x-signature", "x-vapi-signature"))
+    if not is_signed and not _knows_a_secret(headers, _usable(settings.VAPI_WEBHOOK_SECRETS)):
+        raise WebhookNotAuthenticated(_NOT_VALID if _any_secret() else _NONE_CONFIGURED)
 
 
 def _usable(secrets: Iterable[str]) -> list[bytes]:
     """The configured secrets without blank ones, which would let an empty header in."""
     return [secret.strip().encode() for secret in secrets if secret.strip()]
+
+
+def _any_secret() -> bool:
+    return bool(
+        _usable(settings.VAPI_WEBHOOK_SECRETS) or _usable(settings.VAPI_WEBHOOK_HMAC_SECRETS)
+    )
 
 
 def _header(headers: Mapping[str, str], name: str) -> bytes:

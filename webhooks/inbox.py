@@ -43,12 +43,12 @@ def receive_vapi(raw_body: bytes) -> dict[str, Any] | None:
     """
     received_at = timezone.now()
     picked = vapi_messages.pick(vapi_messages.load(raw_body))
-    message = vapi_messages.read(picked.storable)
+    message_type = picked.storable.get("message", {}).get("type", "")
     try:
-        event_id = _store(raw_body, picked, message, received_at)
+        event_id = _store(raw_body, picked, message_type, received_at)
         return process(event_id)
     except DatabaseError:
-        if isinstance(message, vapi_messages.AssistantRequest):
+        if message_type == "assistant-request":
             logger.exception("assistant_request_not_stored")
             return SOMETHING_WRONG
         raise
@@ -101,17 +101,15 @@ def replay(event_id: UUID) -> dict[str, Any] | None:
 def _store(
     raw_body: bytes,
     picked: vapi_messages.Picked,
-    message: vapi_messages.Message,
+    message_type: str,
     received_at: datetime,
 ) -> UUID:
     digest = hashlib.sha256(b"vapi:" + raw_body).hexdigest()
-    call = getattr(message, "call", None)
-    message_type = picked.storable.get("message", {}).get("type", "")
     event = WebhookEvent(
         source=WebhookEvent.Source.VAPI,
         digest=digest,
         type=message_type[:100],
-        vapi_call_id=call.vapi_call_id if call else "",
+        vapi_call_id=picked.storable.get("message", {}).get("call", {}).get("id", ""),
         payload=picked.storable,
         control_url_encrypted=encrypt_control_url(picked.control_url),
         received_at=received_at,
@@ -144,7 +142,9 @@ def _process_once(event_id: UUID) -> dict[str, Any] | None:
 def _handle(message: vapi_messages.Message, received_at: datetime) -> Outcome:
     match message:
         case vapi_messages.AssistantRequest():
-            return lifecycle.authorize(message.call, received_at=received_at)
+            return lifecycle.authorize(
+                message.call, sent_at=message.sent_at, received_at=received_at
+            )
         case vapi_messages.StatusUpdate():
             return lifecycle.progress(
                 message.call,
@@ -166,7 +166,10 @@ def _handle(message: vapi_messages.Message, received_at: datetime) -> Outcome:
         case vapi_messages.NotNeeded():
             return Outcome(text=message.reason)
         case vapi_messages.Unusable():
-            return Outcome(text=message.reason, usable=False)
+            # A caller who waits is answered, also when nobody can tell which call it is.
+            is_waiting = message.type == "assistant-request"
+            answer = SOMETHING_WRONG if is_waiting else None
+            return Outcome(text=message.reason, usable=False, answer=answer)
 
 
 @transaction_in_time()

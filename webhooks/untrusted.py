@@ -79,7 +79,7 @@ def clean_moment(value: object) -> datetime | None:
         if isinstance(value, str):
             # A date without a time would pass for midnight, and make a day of a short call.
             text = clean_text(value) or ""
-            moment = datetime.fromisoformat(text if "T" in text else "")
+            moment = datetime.fromisoformat(text if ":" in text else "")
             moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
         else:
             # Bounded before int(): written-out digits of 1e999999999 would fill the memory.

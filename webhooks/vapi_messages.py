@@ -9,6 +9,7 @@ status never are.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -32,6 +33,8 @@ from webhooks.untrusted import (
 
 # Vapi's limit is not met to the second; twice as much is no call any more.
 _MAX_REPORTED_SECONDS = 2 * VAPI_MAX_DURATION_SECONDS
+# Python itself refuses to read more than 4,300.
+_MOST_DIGITS = 4_000
 
 # Those of Vapi's schema. One that Vapi adds later is passed over, it is no error.
 _STATUSES = frozenset(
@@ -62,9 +65,10 @@ class Picked:
 
 @dataclass(frozen=True)
 class AssistantRequest:
-    """Vapi asks which assistant takes an inbound call, and waits for the answer."""
+    """Vapi asked at `sent_at` (UTC) which assistant takes an inbound call, and waits."""
 
     call: CallReference
+    sent_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,10 @@ def load(raw_body: bytes) -> object:
     """The body as JSON, its fractions as Decimal. Raises MalformedBody."""
     try:
         return json.loads(
-            raw_body.decode("utf-8"), parse_float=Decimal, parse_constant=_refuse_constant
+            raw_body.decode("utf-8"),
+            parse_float=Decimal,
+            parse_int=_bounded_int,
+            parse_constant=_refuse_constant,
         )
     except json.JSONDecodeError as error:
         raise MalformedBody(f"The body is not JSON (character {error.pos}).") from None
@@ -161,7 +168,9 @@ def read(picked_json: object, control_url: str | None = None) -> Message:
         return Unusable(kind, f"The {kind} has no call id, so no call can be found for it.")
     if kind == "status-update":
         return _status_update(message, call)
-    return AssistantRequest(call) if kind == "assistant-request" else _report(message, call)
+    if kind == "assistant-request":
+        return AssistantRequest(call, clean_moment(message.get("timestamp")))
+    return _report(message, call)
 
 
 def read_status_check(document: object) -> StatusCheck:
@@ -241,6 +250,11 @@ _SECONDS_PER_UNIT = {
     "durationMs": Decimal("0.001"),
     "durationMinutes": Decimal(60),
 }
+
+
+def _bounded_int(digits: str) -> int | float:
+    """A whole number; one that nobody means is no number, and no reason to lose the message."""
+    return int(digits) if len(digits) <= _MOST_DIGITS else math.inf
 
 
 def _refuse_constant(name: str) -> None:

@@ -11,12 +11,16 @@ from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from calls import kill_switch
 from wallets.ledger import OrganizationNotFound
 from webhooks import inbox, vapi_messages
-from webhooks.authentication import WebhookNotAuthenticated, authenticate_vapi
+from webhooks.authentication import (
+    WebhookNotAuthenticated,
+    authenticate_vapi,
+    require_a_credential,
+)
 from webhooks.patience import transaction_in_time
 
 logger = structlog.get_logger(__name__)
@@ -45,6 +49,8 @@ def from_vapi(view: View) -> View:
             # WSGI hands a chunked body on as an empty one: better refused than misunderstood.
             return error("Send the body with a Content-Length.", code="bad_input", status=400)
         try:
+            # Before the body is waited for: a stranger must not keep a thread by sending slowly.
+            require_a_credential(request.headers)
             authenticate_vapi(request.headers, request.body, timezone.now())
             return view(request)
         except RequestDataTooBig:
@@ -104,7 +110,8 @@ def status_check(request: HttpRequest) -> HttpResponse:
     return JsonResponse(answer)
 
 
-@require_GET
+@csrf_exempt
+@require_safe
 def health(_request: HttpRequest) -> HttpResponse:
     """Whether webhooks are served; asks nothing of other servers."""
     return JsonResponse({"status": "healthy", "service": "vapi-webhook"})

@@ -56,9 +56,15 @@ def test_check_ledger_is_content_with_what_the_ledger_wrote():
         (
             "UPDATE credit_reservations SET committed_pence = 90, released_pence = 155 "
             "WHERE organization_id = %s",
-            "committed_pence of holds",
-            90,
-            98,
+            "number of calls not charged their price",
+            1,
+            0,
+        ),
+        (
+            "UPDATE credit_reservations SET settled_seconds = 121 WHERE organization_id = %s",
+            "number of calls not charged their price",
+            1,
+            0,
         ),
         (
             "DELETE FROM credit_transactions WHERE sequence = 1 AND organization_id = %s",

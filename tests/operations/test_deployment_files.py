@@ -40,16 +40,17 @@ def variables_in(value):
     return set(re.findall(r"\$\{(\w+)", str(value)))
 
 
+READERS = {"env", "_names", "_whole_number", "_rate"}
+
+
 def variables_read():
-    """Every name that settings take from the environment."""
+    """Every name that settings take from the environment, by `env` or a helper on top of it."""
     tree = ast.parse((PROJECT_DIR / "voxbilling/settings.py").read_text())
     return {
         node.args[0].value
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and isinstance(node.func.value, ast.Name)
-        and node.func.value.id == "env"
+        and ast.unparse(node.func).split(".")[0] in READERS
         and node.args
         and isinstance(node.args[0], ast.Constant)
     }
@@ -217,7 +218,10 @@ def test_every_example_is_read(compose):
 
 def test_the_examples_show_the_defaults():
     source = (PROJECT_DIR / "voxbilling/settings.py").read_text()
-    defaults = dict(re.findall(r'env\.(?:int|str)\("([A-Z_]+)", default="?([^")]+)"?\)', source))
+    defaults = dict(
+        re.findall(r'(?:_whole_number|_rate)\("([A-Z_]+)", "?([\d.]+)"?', source)
+        + re.findall(r'env\.str\("([A-Z_]+)", default="([^")]+)"\)', source)
+    )
 
     assert defaults["CALL_RATE_PENCE_PER_MINUTE"] == "49"
     for name, default in defaults.items():

@@ -94,12 +94,12 @@ class ReferenceLedger:
         if call is None:
             return "ReservationNotFound"
         if call.status == "active":
-            if call.wallet.suspended:
-                return "OrganizationSuspended"
             possible = call.hold + self.free(call.wallet) + call.wallet.limit
             wanted = price(seconds, call.tariff)
             if wanted > possible:
                 wanted = down_to_increments(possible, call.tariff)
+            if call.wallet.suspended and wanted > call.hold:
+                return "OrganizationSuspended"
             call.hold = max(call.hold, wanted)
             call.expires = max(call.expires, self.now + 30)
         return {"reserved_pence": call.hold, "active": call.status == "active"}

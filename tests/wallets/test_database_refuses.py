@@ -409,6 +409,26 @@ def test_a_type_that_is_unknown_or_goes_the_other_way(organization, entry_type, 
         )
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"type": "topup", "owed_after_pence": 500},
+        {"type": "license", "direction": "debit", "owed_after_pence": 500},
+        {"type": "write_off", "direction": "debit"},
+        {"type": "write_off", "direction": "debit", "amount_pence": 0, "owed_after_pence": 1},
+        {"type": "recovery", "direction": "debit"},
+        {"type": "recovery", "direction": "debit", "owed_after_pence": 100},
+    ],
+    ids=lambda changes: " ".join(map(str, changes.values())),
+)
+def test_an_entry_that_moves_what_is_owed_as_its_type_does_not(organization, changes):
+    [(balance,)] = rows("SELECT balance_pence FROM organizations WHERE id = %s", (organization.pk,))
+    pence = changes.get("amount_pence", 100)
+    after = balance - pence if changes.get("direction") == "debit" else balance + pence
+    with refused(CHECK_VIOLATION, constraint="credit_transactions_type_moves_owed"):
+        insert_entry(organization, **changes, balance_after_pence=after)
+
+
 def test_something_negative_owed_by_an_entry(organization):
     with refused(CHECK_VIOLATION, constraint="credit_transactions_owed_not_negative"):
         insert_entry(organization, owed_after_pence=-1)

@@ -107,7 +107,8 @@ class DataDirectory:
         except (OSError, ValueError):
             pass
         else:
-            if stat.S_ISDIR(found.st_mode) and found.st_mode & 0o777 == 0o700:
+            is_closed = stat.S_ISDIR(found.st_mode) and found.st_mode & 0o777 == 0o700
+            if is_closed and found.st_uid == self.root.stat().st_uid:
                 return recorded
         short = Path(tempfile.mkdtemp(prefix="voxbilling-", dir="/tmp"))
         write_private(self._short_sockets_record, str(short))

@@ -31,6 +31,12 @@ def for_servers(servers: Servers, sandbox_url: str = _NO_SANDBOX) -> dict[str, s
     if not os.environ.get("VAPI_API_KEY"):
         variables |= {"VAPI_API_KEY": "sandbox", "VAPI_API_URL": f"{sandbox_url}/vapi"}
     variables = _what_the_user_set_wins(variables)
+    # What Vapi's place in this stack and the health checks ask by, besides what the user named.
+    named = os.environ.get("ALLOWED_HOSTS")
+    variables["ALLOWED_HOSTS"] = ",".join(filter(None, [named, "127.0.0.1", "localhost"]))
+    # Proxies lead away from this machine, where the stack and its sandbox are.
+    local = [os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), "127.0.0.1", "localhost"]
+    variables["NO_PROXY"] = variables["no_proxy"] = ",".join(filter(None, local))
     variables["VOXBILLING_DATA_DIR"] = str(servers.data.root)
     return variables
 

@@ -96,7 +96,8 @@ def extend_reservation(
 
     Also renews its expiry: from now, or to `live_until` if the call may live longer than that.
     Never lowers a hold; asking twice for the same seconds raises it once. A hold that has closed
-    is returned as it is (`active` tells).
+    is returned as it is (`active` tells). A suspended organization's hold is renewed and not
+    raised.
 
     Raises ReservationNotFound, OrganizationSuspended.
     """
@@ -105,16 +106,16 @@ def extend_reservation(
     organization, reservation = lock_reservation(call_id)
     if not reservation.is_active:
         return reservation_result(organization, reservation, duplicate=True)
-    if organization.is_suspended:
-        raise OrganizationSuspended(organization.pk)
     tariff = reservation.tariff
     wanted_pence = tariff.price(cover_seconds)
     possible_pence = reservation.reserved_pence + organization.spendable_on_calls_pence
     if wanted_pence > possible_pence:
         wanted_pence = tariff.largest_hold(possible_pence)
     added_pence = max(wanted_pence - reservation.reserved_pence, 0)
+    if added_pence and organization.is_suspended:
+        raise OrganizationSuspended(organization.pk)
     expires_at = max(
-        filter(None, [reservation.expires_at, default_expiry(timezone.now()), live_until]),
+        filter(None, [reservation.expires_at, default_expiry(timezone.now()), live_until])
     )
     if added_pence or expires_at != reservation.expires_at:
         reservation.reserved_pence += added_pence

@@ -544,4 +544,38 @@ class Migration(migrations.Migration):
                 name="credit_reservations_settled_with_seconds",
             ),
         ),
+        migrations.AddConstraint(
+            model_name="credittransaction",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(
+                        ("owed_after_pence__gte", models.F("owed_before_pence")),
+                        ("type__in", ["call_deduction", "clawback"]),
+                    ),
+                    models.Q(
+                        (
+                            "owed_after_pence",
+                            django.db.models.expressions.CombinedExpression(
+                                models.F("owed_before_pence"), "-", models.F("amount_pence")
+                            ),
+                        ),
+                        ("type", "recovery"),
+                    ),
+                    models.Q(
+                        ("amount_pence", 0),
+                        ("owed_after_pence__lt", models.F("owed_before_pence")),
+                        ("type", "write_off"),
+                    ),
+                    models.Q(
+                        models.Q(
+                            ("type__in", ["call_deduction", "clawback", "recovery", "write_off"]),
+                            _negated=True,
+                        ),
+                        ("owed_after_pence", models.F("owed_before_pence")),
+                    ),
+                    _connector="OR",
+                ),
+                name="credit_transactions_type_moves_owed",
+            ),
+        ),
     ]

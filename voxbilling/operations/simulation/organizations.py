@@ -117,8 +117,8 @@ def _login(username: str, *, is_staff: bool) -> str:
     user, is_new = get_user_model().objects.get_or_create(
         username=username, defaults={"is_staff": is_staff, "is_superuser": is_staff}
     )
-    # Hashing takes a tenth of a second, by design: not at every start.
-    if is_new:
+    # Another secret key gives another password.
+    if is_new or not user.check_password(password):
         user.set_password(password)
         user.save(update_fields=["password"])
     return password

@@ -24,12 +24,16 @@ class SimulatedVapi:
     def __init__(self, *, base_url: str, secret: str, sandbox_url: str) -> None:
         self.sandbox_url = sandbox_url
         self.latencies_ms: defaultdict[str, list[float]] = defaultdict(list)
+        # Both are on this machine, where no HTTP proxy leads to.
         self._voxbilling = httpx.AsyncClient(
+            trust_env=False,
             base_url=base_url,
             headers={"X-Vapi-Secret": secret, "Content-Type": "application/json"},
             timeout=_TIMEOUT_SECONDS,
         )
-        self._sandbox = httpx.AsyncClient(base_url=sandbox_url, timeout=_TIMEOUT_SECONDS)
+        self._sandbox = httpx.AsyncClient(
+            trust_env=False, base_url=sandbox_url, timeout=_TIMEOUT_SECONDS
+        )
 
     async def __aenter__(self) -> "SimulatedVapi":
         return self
