@@ -4,6 +4,7 @@ import pytest
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
 from django.urls import reverse
 
 from calls.models import Call
@@ -182,3 +183,17 @@ def test_staff_without_permission_cannot_move_money(client, organization):
         assert client.post(page(organization, name), form).status_code in {302, 403}
     assert not CreditTransaction.objects.filter(type="adjustment").exists()
     assert not LogEntry.objects.exists()
+
+
+def test_staff_who_may_only_look_cannot_suspend_or_resume(client, organization):
+    reader = get_user_model().objects.create_user("reader", password="secret", is_staff=True)
+    reader.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
+    client.force_login(reader)
+    url = reverse("admin:wallets_organization_changelist")
+
+    client.post(url, {"action": "suspend", "_selected_action": [str(organization.pk)]})
+
+    organization.refresh_from_db()
+    assert organization.status == "active"
+    shown = client.get(page(organization, "change")).content.decode()
+    assert "Adjust the balance" not in shown

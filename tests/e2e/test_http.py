@@ -2,13 +2,16 @@
 
 import asyncio
 import json
+import socket
 import uuid
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
 from tests.webhooks.vapi_answer_validator import problems
+from voxbilling.capacity import WEB_THREADS_PER_WORKER, WEB_WORKERS
 from voxbilling.operations.simulation import vapi_payloads as payloads
 from voxbilling.operations.simulation.vapi_payloads import SimulatedCall
 
@@ -112,6 +115,25 @@ def test_a_stranger_is_refused_and_a_wrong_method_too(stack):
     with httpx.Client(base_url=stack["base_url"], timeout=60) as stranger:
         assert stranger.post("/api/vapi/webhook", content=b"{}").status_code == 401
         assert stranger.get("/api/vapi/webhook").status_code == 405
+
+
+def test_strangers_who_send_slowly_keep_nobody_waiting(stack):
+    """More of them than the server has threads: each is refused before its body is waited for."""
+    address = urlsplit(stack["base_url"])
+    strangers = []
+    try:
+        for _ in range(2 * WEB_WORKERS * WEB_THREADS_PER_WORKER):
+            stranger = socket.create_connection((address.hostname, address.port))
+            strangers.append(stranger)
+            stranger.sendall(
+                b"POST /api/vapi/webhook HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+                b"Content-Length: 100\r\n\r\n{"
+            )
+        with client(stack) as vapi:
+            assert vapi.post("/api/vapi/webhook", content=b"{}").status_code == 200
+    finally:
+        for stranger in strangers:
+            stranger.close()
 
 
 def test_a_call_that_cannot_be_paid_for_is_ended_by_the_worker(stack):

@@ -61,4 +61,5 @@ def test_a_probe_asks_by_address_and_over_plain_http(client, settings, path):
     settings.SECURE_SSL_REDIRECT = True
     assert client.get(path, headers={"host": "10.0.0.7"}).status_code == 200
     assert client.get("/admin/", headers={"host": "10.0.0.7"}).status_code == 400
+    assert client.head(path).status_code == 200
     assert client.post(path).status_code == 405
