@@ -48,6 +48,44 @@ def test_what_is_missing_stops_the_start_and_is_named(missing, named):
     assert f"voxbilling cannot start: set {named} in the environment" in last_line
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SECRET_KEY", "  "),
+        ("ALLOWED_HOSTS", " , "),
+        ("VAPI_WEBHOOK_SECRETS", " , "),
+        ("DATABASE_URL", "sqlite:///here"),
+        ("REDIS_URL", "amqp://broker"),
+        ("CALL_RATE_PENCE_PER_MINUTE", "-5"),
+        ("CALL_RATE_PENCE_PER_MINUTE", "abc"),
+        ("BILLING_INCREMENT_SECONDS", "0"),
+        ("RESERVATION_MINUTES", "0"),
+        ("RESERVATION_TTL_MINUTES", "1.5"),
+        ("STATUS_CHECK_SECONDS", "0"),
+        ("KILL_LEAD_SECONDS", "61"),
+        ("USD_TO_GBP_RATE", "NaN"),
+        ("USD_TO_GBP_RATE", "0"),
+    ],
+)
+def test_a_value_that_cannot_be_stops_the_start_and_is_named(name, value):
+    stopped = start("-c", IMPORT, **{name: value})
+
+    assert stopped.returncode != 0
+    assert name in stopped.stderr.strip().splitlines()[-1]
+
+
+def test_blank_numbers_are_defaults_and_blanks_in_lists_are_dropped():
+    names = ("CALL_RATE_PENCE_PER_MINUTE", "BILLING_INCREMENT_SECONDS", "USD_TO_GBP_RATE")
+    started = start(
+        "-c",
+        "import voxbilling.settings as s; print(s.CALL_RATE_PENCE_PER_MINUTE, s.ALLOWED_HOSTS)",
+        **dict.fromkeys(names, ""),
+        ALLOWED_HOSTS="a.example.com , b.example.com,",
+    )
+
+    assert started.stdout.strip() == "49 ['a.example.com', 'b.example.com']", started.stderr
+
+
 def test_everything_that_is_missing_is_named_at_once():
     stopped = start("-c", IMPORT, SECRET_KEY="", REDIS_URL="")
 
