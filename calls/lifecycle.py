@@ -68,10 +68,11 @@ def authorize(
         call.add_attention("The number has no assistant, so its calls are refused.")
         return _refuse(locked, "The number has no assistant.", NOT_SET_UP)
     call.assistant = assistant
-    if refused_because := _hold(locked, lowest_seconds=VAPI_MIN_DURATION_SECONDS):
+    payable_seconds = _payable_seconds(locked)
+    if refused_because := _hold(locked, payable_seconds, lowest_seconds=VAPI_MIN_DURATION_SECONDS):
         return _refuse(locked, refused_because, CANNOT_PAY)
     seconds = min(
-        _payable_seconds(locked) - settings.KILL_LEAD_SECONDS,
+        payable_seconds - settings.KILL_LEAD_SECONDS,
         assistant.max_duration_seconds,
         VAPI_MAX_DURATION_SECONDS,
     )
@@ -88,14 +89,13 @@ def authorize(
     return _outcome(call, f"Authorized for {seconds} s.", call.authorization_answer)
 
 
-def _hold(locked: LockedCall, *, lowest_seconds: int) -> str:
+def _hold(locked: LockedCall, payable_seconds: int, *, lowest_seconds: int) -> str:
     """Hold the money of a call; returns why it cannot be held, or nothing.
 
     Decided before anything is held, so that a refused call leaves no hold behind.
     """
     if locked.organization.is_suspended:
         return "The organization is suspended."
-    payable_seconds = _payable_seconds(locked)
     if payable_seconds < lowest_seconds + settings.KILL_LEAD_SECONDS:
         return f"The wallet can pay for {payable_seconds} s only."
     hold = ledger.reserve_call_credits(
@@ -104,7 +104,6 @@ def _hold(locked: LockedCall, *, lowest_seconds: int) -> str:
         vapi_call_id=locked.call.vapi_call_id,
         estimated_minutes=settings.RESERVATION_MINUTES,
     )
-    locked.organization.refresh_from_db()
     return "" if hold.active else "The hold of this call has been closed before."
 
 
@@ -178,7 +177,7 @@ def _keep_alive(locked: LockedCall, received_at: datetime) -> str:
     call = locked.call
     text = f"Noted: {call.vapi_status}."
     if call.authorization == Call.Authorization.PENDING:
-        if refused_because := _hold(locked, lowest_seconds=0):
+        if refused_because := _hold(locked, _payable_seconds(locked), lowest_seconds=0):
             call.authorization = Call.Authorization.REFUSED
             text = f"Refused, and ended: {refused_because}"
         else:

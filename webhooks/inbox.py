@@ -104,10 +104,12 @@ def _store(
     message_type: str,
     received_at: datetime,
 ) -> UUID:
-    digest = hashlib.sha256(b"vapi:" + raw_body).hexdigest()
+    digest = hashlib.sha256(b"vapi:" + raw_body)
     event = WebhookEvent(
+        # The same for the same body, so a duplicate needs no look-up.
+        id=UUID(bytes=digest.digest()[:16]),
         source=WebhookEvent.Source.VAPI,
-        digest=digest,
+        digest=digest.hexdigest(),
         type=message_type[:100],
         vapi_call_id=picked.storable.get("message", {}).get("call", {}).get("id", ""),
         payload=picked.storable,
@@ -117,7 +119,7 @@ def _store(
     )
     # A duplicate is no error: whoever came first has stored it.
     WebhookEvent.objects.bulk_create([event], ignore_conflicts=True)
-    return WebhookEvent.objects.values_list("pk", flat=True).get(digest=digest)
+    return event.pk
 
 
 @transaction_in_time()

@@ -18,6 +18,24 @@ def servers(tmp_path, monkeypatch):
     return servers
 
 
+LOCAL = "127.0.0.1,localhost"
+FOR_THIS_MACHINE = {"ALLOWED_HOSTS": LOCAL, "NO_PROXY": LOCAL, "no_proxy": LOCAL}
+
+
+@pytest.fixture(autouse=True)
+def no_proxies(monkeypatch):
+    for name in FOR_THIS_MACHINE:
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_what_the_user_named_for_other_machines_stays_and_this_one_is_added(servers, monkeypatch):
+    monkeypatch.setenv("ALLOWED_HOSTS", "billing.example.com")
+    monkeypatch.setenv("NO_PROXY", "intranet")
+    found = variables.for_servers(servers)
+    assert found["ALLOWED_HOSTS"] == f"billing.example.com,{LOCAL}"
+    assert found["NO_PROXY"] == found["no_proxy"] == f"intranet,{LOCAL}"
+
+
 def test_they_bring_all_that_settings_need(servers, tmp_path):
     assert variables.for_servers(servers, "http://sandbox") == {
         "DEBUG": "1",
@@ -28,6 +46,7 @@ def test_they_bring_all_that_settings_need(servers, tmp_path):
         "VAPI_API_KEY": "sandbox",
         "VAPI_API_URL": "http://sandbox/vapi",
         "VOXBILLING_DATA_DIR": str(tmp_path),
+        **FOR_THIS_MACHINE,
     }
 
 
