@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from django.db import connection, transaction
 
 # Vapi waits 7.5 s, of which its own set-up takes a part: what takes longer than this is refused.
-LOCK_TIMEOUT_MS = 2_500
+LOCK_TIMEOUT_MS = 3_000
 # PostgreSQL hangs up on what takes longer in all, however many short waits it is made of.
 TRANSACTION_TIMEOUT_MS = 4_500
 
