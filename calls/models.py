@@ -16,6 +16,9 @@ class Call(models.Model):
     ledger in the transaction that charges it.
     """
 
+    # The tenant role may not read these: customers' pages and answers defer them.
+    HIDDEN_FROM_CUSTOMERS = ("control_url_encrypted", "vapi_cost_usd", "attention")
+
     class Authorization(models.TextChoices):
         PENDING = "pending", "not asked yet"
         AUTHORIZED = "authorized"

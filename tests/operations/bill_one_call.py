@@ -15,8 +15,10 @@ from django.conf import settings  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.test import Client  # noqa: E402
 
+from calls.models import Call  # noqa: E402
 from telephony.models import Assistant, PhoneNumber  # noqa: E402
 from voxbilling.operations.simulation import vapi_payloads as payloads  # noqa: E402
+from voxbilling.tenancy import tenant_scope  # noqa: E402
 from wallets import ledger  # noqa: E402
 from wallets.models import Organization  # noqa: E402
 
@@ -77,6 +79,14 @@ ledger.release_reservation(call_id="left over")
 ledger.cleanup_expired_reservations()
 call_command("check_ledger")
 organization.refresh_from_db()
+
+
+def seen_by(reader):
+    with tenant_scope(reader.pk):
+        return [Organization.objects.count(), Call.objects.count()]
+
+
+stranger = Organization.objects.create(name="Stranger")
 print(
     json.dumps(
         {
@@ -84,6 +94,8 @@ print(
             "held_pence": held_pence,
             "reserved_pence": organization.reserved_pence,
             "balance_pence": organization.balance_pence,
+            "seen_by_its_owner": seen_by(organization),
+            "seen_by_a_stranger": seen_by(stranger),
             "ready": client.get("/readyz").json()["checks"]["database"],
         }
     )

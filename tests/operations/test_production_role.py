@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import uuid
 from urllib.parse import quote
 
 import psycopg
@@ -91,6 +92,8 @@ def test_a_call_is_billed_end_to_end(billed):
         "held_pence": 5 * 49,
         "reserved_pence": 0,
         "balance_pence": 1_000 - 2 * 49,
+        "seen_by_its_owner": [1, 1],
+        "seen_by_a_stranger": [1, 0],
         "ready": "ok",
     }
 
@@ -127,6 +130,57 @@ def test_every_table_is_the_owners_and_every_table_can_be_used(app):
     }
 
 
+def test_row_level_security_keeps_nothing_from_the_program(app):
+    bound = app.execute(
+        "SELECT relname FROM pg_class"
+        " WHERE relrowsecurity AND row_security_active(oid) AND relkind = 'r'"
+    ).fetchall()
+    organizations = app.execute("SELECT name FROM organizations ORDER BY name").fetchall()
+
+    assert len(bound) >= 9
+    assert organizations == [("Production",), ("Stranger",)]
+
+
+def test_the_program_has_the_tenant_role_only_when_it_takes_it(app):
+    [rights] = app.execute(
+        "SELECT pg_has_role('voxbilling_tenant', 'USAGE'), pg_has_role('voxbilling_tenant', 'SET'),"
+        " pg_has_role('voxbilling_tenant', 'MEMBER WITH ADMIN OPTION')"
+    ).fetchall()
+
+    assert rights == (False, True, False)
+
+
+def test_the_tenant_role_sees_one_organization_and_changes_nothing(app):
+    with app.transaction():
+        app.execute("SET LOCAL ROLE voxbilling_tenant")
+        unset = app.execute("SELECT name FROM organizations").fetchall()
+        app.execute(
+            "SELECT set_config('voxbilling.organization_id', %s, true)", (str(uuid.uuid4()),)
+        )
+        unknown = app.execute("SELECT name FROM organizations").fetchall()
+
+    assert unset == unknown == []
+    for statement in (
+        "UPDATE organizations SET name = 'ours'",
+        "DELETE FROM memberships",
+        "SELECT control_url_encrypted FROM calls",
+        "SELECT id FROM webhook_events",
+        "SELECT id FROM auth_user",
+        "CREATE TABLE stand_in (id uuid)",
+        "CREATE TEMPORARY TABLE stand_in (id uuid)",
+    ):
+        with app.transaction(force_rollback=True):
+            app.execute("SET LOCAL ROLE voxbilling_tenant")
+            with pytest.raises(errors.InsufficientPrivilege):
+                app.execute(statement)
+
+
+def test_the_owner_sees_every_row_so_that_its_backup_is_whole(urls, billed):
+    with psycopg.connect(urls["voxbilling_owner"]) as owner:
+        owner.execute("SET row_security = off")  # as pg_dump does: better an error than a part
+        assert owner.execute("SELECT count(*) FROM organizations").fetchone() == (2,)
+
+
 @pytest.mark.parametrize(
     "statement",
     [
@@ -147,6 +201,10 @@ def test_every_table_is_the_owners_and_every_table_can_be_used(app):
         "ALTER ROLE voxbilling_app SET session_replication_role = replica",
         "ALTER ROLE voxbilling_app SUPERUSER",
         "SET ROLE voxbilling_owner",
+        "ALTER TABLE organizations DISABLE ROW LEVEL SECURITY",
+        "DROP POLICY organizations_own_rows ON organizations",
+        "CREATE POLICY everything ON organizations USING (true)",
+        "GRANT voxbilling_tenant TO voxbilling_owner",
         # A table of one's own could stand in for the one that a trigger means.
         "CREATE TEMPORARY TABLE credit_transactions (id uuid)",
         "CREATE TABLE stand_in (id uuid)",
@@ -180,4 +238,6 @@ def test_a_balance_that_no_entry_made_is_refused(app):
 
 def test_held_money_without_a_hold_is_refused(app):
     with pytest.raises(errors.CheckViolation, match="its active holds sum up to"):
-        app.execute("UPDATE organizations SET reserved_pence = reserved_pence + 1")
+        app.execute(
+            "UPDATE organizations SET reserved_pence = reserved_pence + 1 WHERE name = 'Production'"
+        )

@@ -1,0 +1,75 @@
+"""Two organizations with a row in every tenant table."""
+
+from dataclasses import dataclass
+
+import pytest
+from django.db import ProgrammingError, models
+from django.utils import timezone
+
+from calls.models import Appointment, Call
+from tests.factories import OrganizationFactory, PhoneNumberFactory, UserFactory
+from wallets import ledger
+from wallets.models import CreditReservation, CreditTransaction, Membership, Organization
+from webhooks.models import WebhookEvent
+
+
+@dataclass
+class Tenant:
+    """An organization and one row of its own in each other tenant table."""
+
+    organization: Organization
+    rows: dict[type[models.Model], models.Model]
+
+    @property
+    def id(self):
+        return self.organization.pk
+
+
+def make_tenant(name: str) -> Tenant:
+    organization = OrganizationFactory(name=name, funded_pence=10_000)
+    ledger.reserve_call_credits(organization_id=organization.pk, call_id=f"call of {name}")
+    organization.refresh_from_db()
+    number = PhoneNumberFactory(organization=organization)
+    call = Call.objects.create(
+        organization=organization,
+        call_id=f"call of {name}",
+        phone_number=number,
+        assistant=number.assistant,
+        control_url_encrypted=f"secret of {name}",
+        attention=f"about {name}",
+    )
+    made = [
+        organization,
+        Membership.objects.create(organization=organization, user=UserFactory()),
+        CreditReservation.objects.get(organization=organization),
+        CreditTransaction.objects.get(organization=organization),
+        number.assistant,
+        number,
+        call,
+        Appointment.objects.create(organization=organization, call=call),
+        WebhookEvent.objects.create(
+            organization=organization,
+            source="vapi",
+            digest=name,
+            payload={"secret": name},
+            status="processed",
+            received_at=timezone.now(),
+        ),
+    ]
+    return Tenant(organization, {type(row): row for row in made})
+
+
+@pytest.fixture
+def ours(db) -> Tenant:
+    return make_tenant("ours")
+
+
+@pytest.fixture
+def theirs(db) -> Tenant:
+    return make_tenant("theirs")
+
+
+@pytest.fixture
+def refused():
+    """Expects PostgreSQL to say that the role may not do that."""
+    return lambda: pytest.raises(ProgrammingError, match="permission denied for table")
