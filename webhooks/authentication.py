@@ -51,11 +51,8 @@ def authenticate_vapi(headers: Mapping[str, str], raw_body: bytes, now: datetime
     """
     secrets = _usable(settings.VAPI_WEBHOOK_SECRETS)
     signing_keys = _usable(settings.VAPI_WEBHOOK_HMAC_SECRETS)
-    if not _any_secret():
-        raise WebhookNotAuthenticated(_NONE_CONFIGURED)
-    if _knows_a_secret(headers, secrets) or _is_signed(headers, raw_body, now, signing_keys):
-        return
-    raise WebhookNotAuthenticated(_NOT_VALID)
+    if not (_knows_a_secret(headers, secrets) or _is_signed(headers, raw_body, now, signing_keys)):
+        raise _refusal()
 
 
 def require_a_credential(headers: Mapping[str, str]) -> None:
@@ -65,18 +62,17 @@ def require_a_credential(headers: Mapping[str, str]) -> None:
     """
     is_signed = any(_header(headers, name) for name in ("x-signature", "x-vapi-signature"))
     if not is_signed and not _knows_a_secret(headers, _usable(settings.VAPI_WEBHOOK_SECRETS)):
-        raise WebhookNotAuthenticated(_NOT_VALID if _any_secret() else _NONE_CONFIGURED)
+        raise _refusal()
+
+
+def _refusal() -> WebhookNotAuthenticated:
+    any_secret = _usable([*settings.VAPI_WEBHOOK_SECRETS, *settings.VAPI_WEBHOOK_HMAC_SECRETS])
+    return WebhookNotAuthenticated(_NOT_VALID if any_secret else _NONE_CONFIGURED)
 
 
 def _usable(secrets: Iterable[str]) -> list[bytes]:
     """The configured secrets without blank ones, which would let an empty header in."""
     return [secret.strip().encode() for secret in secrets if secret.strip()]
-
-
-def _any_secret() -> bool:
-    return bool(
-        _usable(settings.VAPI_WEBHOOK_SECRETS) or _usable(settings.VAPI_WEBHOOK_HMAC_SECRETS)
-    )
 
 
 def _header(headers: Mapping[str, str], name: str) -> bytes:

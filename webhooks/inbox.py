@@ -16,6 +16,7 @@ from django.utils import timezone
 from calls import lifecycle
 from calls.outcomes import Outcome
 from calls.secrets import decrypt_control_url, encrypt_control_url
+from voxbilling.storable_text import storable
 from webhooks import vapi_messages
 from webhooks.models import WebhookEvent
 from webhooks.patience import transaction_in_time
@@ -48,7 +49,7 @@ def receive_vapi(raw_body: bytes) -> dict[str, Any] | None:
         event_id = _store(raw_body, picked, message_type, received_at)
         return process(event_id)
     except DatabaseError:
-        if message_type == "assistant-request":
+        if _caller_waits(message_type):
             logger.exception("assistant_request_not_stored")
             return SOMETHING_WRONG
         raise
@@ -169,8 +170,7 @@ def _handle(message: vapi_messages.Message, received_at: datetime) -> Outcome:
             return Outcome(text=message.reason)
         case vapi_messages.Unusable():
             # A caller who waits is answered, also when nobody can tell which call it is.
-            is_waiting = message.type == "assistant-request"
-            answer = SOMETHING_WRONG if is_waiting else None
+            answer = SOMETHING_WRONG if _caller_waits(message.type) else None
             return Outcome(text=message.reason, usable=False, answer=answer)
 
 
@@ -185,11 +185,11 @@ def _record_failure(event_id: UUID, error: Exception) -> dict[str, Any] | None:
     if event.status != Status.PENDING:
         return event.answer
     event.attempts += 1
-    event.last_error = _storable(f"{type(error).__name__}: {error}"[:2000])
-    is_asked_for = event.type == "assistant-request"
-    if is_asked_for:
+    event.last_error = storable(f"{type(error).__name__}: {error}"[:2000])
+    caller_waits = _caller_waits(event.type)
+    if caller_waits:
         event.answer = SOMETHING_WRONG
-    if is_asked_for or event.attempts >= MAX_ATTEMPTS:
+    if caller_waits or event.attempts >= MAX_ATTEMPTS:
         event.status = Status.FAILED
         event.next_attempt_at = None
         event.control_url_encrypted = ""
@@ -200,9 +200,9 @@ def _record_failure(event_id: UUID, error: Exception) -> dict[str, Any] | None:
     return event.answer
 
 
-def _storable(text: str) -> str:
-    """The text without what PostgreSQL cannot store: NUL, and halves of surrogate pairs."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode()
+def _caller_waits(message_type: str | None) -> bool:
+    """Whether a caller hears the answer to such a message, or silence."""
+    return message_type == "assistant-request"
 
 
 def _lock_event(event_id: UUID) -> WebhookEvent:

@@ -1,7 +1,6 @@
 """Values of untrusted JSON, made fit to be stored and used, or None.
 
-PostgreSQL stores neither NUL nor half of a surrogate pair; JSON's `true` is no number; and what is
-absurd in size is taken for missing.
+JSON's `true` is no number, and what is absurd in size is taken for missing.
 """
 
 import re
@@ -9,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
 from urllib.parse import urlsplit
+
+from voxbilling.storable_text import is_storable
 
 # An id is opaque and means another call when cut, so one that is too long counts as missing.
 MAX_TEXT_CHARS = 200
@@ -35,10 +36,10 @@ def value_at(value: object, *path: str) -> Any:
 
 
 def clean_text(value: object, max_chars: int = MAX_TEXT_CHARS) -> str | None:
-    """Text that PostgreSQL can store: no NUL, no half of a surrogate pair; None if blank."""
-    if not isinstance(value, str) or len(value) > max_chars or not value.strip() or "\0" in value:
+    """Text that PostgreSQL can store; None if it cannot, or is blank or too long."""
+    if not isinstance(value, str) or len(value) > max_chars or not value.strip():
         return None
-    return None if any("\ud800" <= character <= "\udfff" for character in value) else value
+    return value if is_storable(value) else None
 
 
 def clean_reason(value: object) -> str | None:

@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
+from voxbilling.storable_text import is_storable
+
 # Ten billion pounds: what is larger is a mistake, and sums of such amounts still fit a bigint.
 MAX_AMOUNT_PENCE = 10**12
 # Vapi ends every call after 12 hours; a week leaves room for a clock that is wrong.
@@ -62,10 +64,5 @@ def check_live_until(moment: datetime | None) -> None:
 
 
 def _check_text(text: str, name: str, longest: int) -> None:
-    # PostgreSQL stores neither NUL nor what UTF-8 cannot encode.
-    if (
-        not isinstance(text, str)
-        or not 0 < len(text) <= longest
-        or any(char == "\0" or "\ud800" <= char <= "\udfff" for char in text)
-    ):
+    if not isinstance(text, str) or not 0 < len(text) <= longest or not is_storable(text):
         raise ValueError(f"{name} has 1 to {longest} printable characters.")
