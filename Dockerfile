@@ -25,6 +25,7 @@ COPY . .
 # environment.
 RUN SECRET_KEY=build ALLOWED_HOSTS=build DATABASE_URL=postgresql://build@127.0.0.1/build \
     REDIS_URL=redis://127.0.0.1/0 VAPI_API_KEY=build VAPI_WEBHOOK_SECRETS=build \
+    TWILIO_ACCOUNT_SID=build TWILIO_AUTH_TOKEN=build \
     python manage.py collectstatic --noinput \
     && python -m compileall -q /app
 

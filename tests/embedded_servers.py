@@ -29,6 +29,9 @@ _SETTINGS = {
     "VAPI_API_KEY": "test-vapi-key",
     # Nothing answers there: a test that calls Vapi says so, and gives an address.
     "VAPI_API_URL": "http://127.0.0.1:9/vapi",
+    "TWILIO_ACCOUNT_SID": "ACtest",
+    "TWILIO_AUTH_TOKEN": "test-twilio-token",
+    "TWILIO_API_URL": "http://127.0.0.1:9/twilio",
     "VAPI_WEBHOOK_SECRETS": "test-webhook-secret",
     "VAPI_WEBHOOK_HMAC_SECRETS": "test-hmac-secret",
 }

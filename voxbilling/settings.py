@@ -4,6 +4,7 @@ Importing this module starts nothing. On a machine with nothing configured, `man
 supply the environment of the embedded servers (voxbilling/stack) before they import it.
 """
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -58,6 +59,12 @@ VAPI_API_URL = env.str("VAPI_API_URL", default="https://api.vapi.ai")
 # Several secrets may be valid at once, so that a new one can be rolled out before the old one goes.
 VAPI_WEBHOOK_SECRETS = _names("VAPI_WEBHOOK_SECRETS")
 VAPI_WEBHOOK_HMAC_SECRETS = _names("VAPI_WEBHOOK_HMAC_SECRETS")
+TWILIO_ACCOUNT_SID = env.str("TWILIO_ACCOUNT_SID", default="")
+TWILIO_AUTH_TOKEN = env.str("TWILIO_AUTH_TOKEN", default="")
+TWILIO_API_URL = env.str("TWILIO_API_URL", default="https://api.twilio.com")
+# What some countries ask for, by country and kind: GB-local=BU…,GB-mobile=BU….
+TWILIO_BUNDLE_SIDS: dict[str, str] = env.dict("TWILIO_BUNDLE_SIDS", default={})
+TWILIO_ADDRESS_SIDS: dict[str, str] = env.dict("TWILIO_ADDRESS_SIDS", default={})
 
 # The servers and the key are needed in every mode; DEBUG only waives what it has a stand-in for.
 _needed = {"SECRET_KEY": SECRET_KEY, "DATABASE_URL": DATABASE_URL, "REDIS_URL": REDIS_URL}
@@ -65,6 +72,8 @@ if not DEBUG:
     _needed |= {
         "ALLOWED_HOSTS": ALLOWED_HOSTS,
         "VAPI_API_KEY": VAPI_API_KEY,
+        "TWILIO_ACCOUNT_SID": TWILIO_ACCOUNT_SID,
+        "TWILIO_AUTH_TOKEN": TWILIO_AUTH_TOKEN,
         "VAPI_WEBHOOK_SECRETS (or VAPI_WEBHOOK_HMAC_SECRETS)": (
             VAPI_WEBHOOK_SECRETS or VAPI_WEBHOOK_HMAC_SECRETS
         ),
@@ -96,6 +105,8 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "django_structlog",
     "voxbilling.operations",
     "wallets",
@@ -149,6 +160,16 @@ _database["OPTIONS"] = {
 DATABASES = {"default": _database}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+# Counters of throttles, and when beat and the sweeps were last seen: nothing that money needs.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "voxbilling",
+        "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 2},
+    }
+}
+
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
@@ -175,6 +196,31 @@ STORAGES = {
 
 # A report with a long artifact is some hundred kilobytes; what is larger is not a Vapi message.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework_simplejwt.authentication.JWTAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PARSER_CLASSES": ["voxbilling.api.parsers.AnyJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "voxbilling.api.errors.answer",
+    "UNAUTHENTICATED_USER": None,
+}
+SIMPLE_JWT = {
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=30),
+    "REFRESH_TOKEN_LIFETIME": timedelta(days=7),
+    "UPDATE_LAST_LOGIN": False,
+    # Tokens end when the password changes.
+    "CHECK_REVOKE_TOKEN": True,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "voxbilling",
+    "VERSION": "1",
+    "DESCRIPTION": "Real-time prepaid billing for AI voice calls. Amounts are whole pence.",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+}
 
 if not DEBUG:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -208,6 +254,7 @@ RESERVATION_MINUTES = _whole_number("RESERVATION_MINUTES", 5, 1, 720)
 RESERVATION_TTL_MINUTES = _whole_number("RESERVATION_TTL_MINUTES", 30, 1, 1_440)
 STATUS_CHECK_SECONDS = _whole_number("STATUS_CHECK_SECONDS", 60, 1, 3_600)
 KILL_LEAD_SECONDS = _whole_number("KILL_LEAD_SECONDS", 2, 0, 60)
+PHONE_NUMBER_COST_PENCE = _whole_number("PHONE_NUMBER_COST_PENCE", 1000, 1, 1_000_000)
 USD_TO_GBP_RATE = _rate("USD_TO_GBP_RATE", "0.79")
 # Calls that ended through a fault of Vapi's own are not charged (external fault, not the caller's).
 WAIVE_VAPI_FAULTS = env.bool("WAIVE_VAPI_FAULTS", default=True)

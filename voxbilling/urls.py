@@ -8,4 +8,5 @@ admin.site.site_header = admin.site.site_title = "voxbilling"
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", include("webhooks.urls")),
+    path("api/billing/", include("wallets.api.urls")),
 ]

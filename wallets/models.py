@@ -53,6 +53,22 @@ class Organization(models.Model):
     last_sequence = models.BigIntegerField(
         default=0, editable=False, help_text="The sequence of the last entry; 0 without entries."
     )
+    # Running totals, since sums over entries would take longer with every call.
+    total_spent_pence = models.BigIntegerField(
+        default=0,
+        editable=False,
+        help_text="Charged for calls and assets, less what was refunded, in pence.",
+    )
+    total_topped_up_pence = models.BigIntegerField(
+        default=0, editable=False, help_text="Paid in by top-ups, in pence."
+    )
+    total_calls = models.BigIntegerField(
+        default=0, editable=False, help_text="Calls that were settled and lasted above 0 seconds."
+    )
+    low_balance_pence = models.PositiveIntegerField(
+        default=1000,
+        help_text="An effective balance below this counts as low, in pence.",
+    )
     rate_pence_per_minute = models.PositiveIntegerField(default=default_rate_pence_per_minute)
     billing_increment_seconds = models.PositiveIntegerField(
         default=default_billing_increment_seconds
@@ -104,6 +120,10 @@ class Organization(models.Model):
     @property
     def is_suspended(self) -> bool:
         return self.status == self.Status.SUSPENDED
+
+    @property
+    def is_low_balance(self) -> bool:
+        return self.effective_balance_pence < self.low_balance_pence
 
     @property
     def tariff(self) -> Tariff:
@@ -294,6 +314,9 @@ class CreditTransaction(models.Model):
     ASSET_TYPES = frozenset(
         {Type.PHONE_PROVISIONING, Type.PHONE_NUMBER, Type.NUMBER_RENTAL, Type.DID, Type.LICENSE}
     )
+
+    # What counts as spent. A recovery pays for a call or claw-back that the wallet owed.
+    SPENDING_TYPES = ASSET_TYPES | {Type.CALL_DEDUCTION, Type.RECOVERY}
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     organization = models.ForeignKey(

@@ -34,6 +34,13 @@ entries AS (
     SELECT organization_id,
         sum(CASE direction WHEN 'credit' THEN amount_pence ELSE -amount_pence END) AS balance_pence,
         sum(owed_after_pence - owed_before_pence) AS owed_pence,
+        sum(CASE
+            WHEN type = 'refund' THEN -amount_pence
+            WHEN type IN ('call_deduction', 'recovery', 'phone_provisioning', 'phone_number',
+                'number_rental', 'did', 'license') THEN amount_pence
+            ELSE 0 END) AS spent_pence,
+        sum(amount_pence) FILTER (WHERE type = 'topup') AS topped_up_pence,
+        count(*) FILTER (WHERE type = 'call_deduction') AS calls,
         count(*) AS entry_count,
         max(sequence) AS last_sequence
     FROM credit_transactions GROUP BY organization_id
@@ -71,6 +78,10 @@ figures AS (
         ('owed_pence', organization.owed_pence, coalesce(entries.owed_pence, 0)),
         ('reserved_pence', organization.reserved_pence, coalesce(holds.reserved_pence, 0)),
         ('last_sequence', organization.last_sequence, coalesce(entries.last_sequence, 0)),
+        ('total_spent_pence', organization.total_spent_pence, coalesce(entries.spent_pence, 0)),
+        ('total_topped_up_pence', organization.total_topped_up_pence,
+            coalesce(entries.topped_up_pence, 0)),
+        ('total_calls', organization.total_calls, coalesce(entries.calls, 0)),
         ('number of entries', coalesce(entries.entry_count, 0),
             coalesce(entries.last_sequence, 0)),
         ('number of calls not charged their price', coalesce(calls.wrong, 0), 0)

@@ -11,6 +11,8 @@ PRODUCTION = {
     "DATABASE_URL": "postgresql://voxbilling_app:made-up@127.0.0.1:9/voxbilling",
     "REDIS_URL": "redis://127.0.0.1:9/0",
     "VAPI_API_KEY": "made-up",
+    "TWILIO_ACCOUNT_SID": "made-up",
+    "TWILIO_AUTH_TOKEN": "made-up",
     "VAPI_WEBHOOK_SECRETS": "made-up-webhook-secret",
     "VAPI_WEBHOOK_HMAC_SECRETS": "",
 }

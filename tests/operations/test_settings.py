@@ -37,6 +37,8 @@ def test_a_complete_environment_starts():
         ("DATABASE_URL", "DATABASE_URL"),
         ("REDIS_URL", "REDIS_URL"),
         ("VAPI_API_KEY", "VAPI_API_KEY"),
+        ("TWILIO_ACCOUNT_SID", "TWILIO_ACCOUNT_SID"),
+        ("TWILIO_AUTH_TOKEN", "TWILIO_AUTH_TOKEN"),
         ("VAPI_WEBHOOK_SECRETS", "VAPI_WEBHOOK_SECRETS (or VAPI_WEBHOOK_HMAC_SECRETS)"),
     ],
 )

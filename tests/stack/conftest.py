@@ -31,7 +31,7 @@ def eventually(condition: Callable[[], object], what: str) -> None:
 
 def environment(data: Path, **more: str) -> dict[str, str]:
     """What a user's shell has, with nothing configured; empty variables also shut out `.env`."""
-    ours = ("VAPI_", "VOXBILLING_", "DATABASE_", "REDIS_", "PYTEST_")
+    ours = ("VAPI_", "TWILIO_", "VOXBILLING_", "DATABASE_", "REDIS_", "PYTEST_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     del kept["SECRET_KEY"]
     names = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "VAPI_API_KEY", "VAPI_WEBHOOK_SECRETS")

@@ -10,7 +10,15 @@ from voxbilling.stack.servers import Servers
 @pytest.fixture
 def servers(tmp_path, monkeypatch):
     names = ("SECRET_KEY", "DATABASE_URL", "REDIS_URL", "DEBUG", "VAPI_WEBHOOK_SECRETS")
-    for name in (*names, "VAPI_API_KEY", "VAPI_API_URL", "VOXBILLING_DATA_DIR"):
+    for name in (
+        *names,
+        "VAPI_API_KEY",
+        "VAPI_API_URL",
+        "TWILIO_ACCOUNT_SID",
+        "TWILIO_AUTH_TOKEN",
+        "TWILIO_API_URL",
+        "VOXBILLING_DATA_DIR",
+    ):
         monkeypatch.delenv(name, raising=False)
     servers = Servers(DataDirectory(tmp_path), lock=None)
     servers.database_url = "postgresql:///ours"
@@ -45,6 +53,9 @@ def test_they_bring_all_that_settings_need(servers, tmp_path):
         "VAPI_WEBHOOK_SECRETS": servers.data.passwords["vapi_webhook_secret"],
         "VAPI_API_KEY": "sandbox",
         "VAPI_API_URL": "http://sandbox/vapi",
+        "TWILIO_ACCOUNT_SID": "ACsandbox",
+        "TWILIO_AUTH_TOKEN": "sandbox",
+        "TWILIO_API_URL": "http://sandbox/twilio",
         "VOXBILLING_DATA_DIR": str(tmp_path),
         **FOR_THIS_MACHINE,
     }
@@ -52,8 +63,10 @@ def test_they_bring_all_that_settings_need(servers, tmp_path):
 
 def test_a_real_key_goes_to_the_real_provider_and_never_to_the_sandbox(servers, monkeypatch):
     monkeypatch.setenv("VAPI_API_KEY", "real")
+    monkeypatch.setenv("TWILIO_AUTH_TOKEN", "real")
     found = variables.for_servers(servers, "http://sandbox")
     assert "VAPI_API_URL" not in found
+    assert "TWILIO_API_URL" not in found
     assert "sandbox" not in str(found)
 
 

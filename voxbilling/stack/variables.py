@@ -30,6 +30,12 @@ def for_servers(servers: Servers, sandbox_url: str = _NO_SANDBOX) -> dict[str, s
     }
     if not os.environ.get("VAPI_API_KEY"):
         variables |= {"VAPI_API_KEY": "sandbox", "VAPI_API_URL": f"{sandbox_url}/vapi"}
+    if not os.environ.get("TWILIO_AUTH_TOKEN"):
+        variables |= {
+            "TWILIO_ACCOUNT_SID": "ACsandbox",
+            "TWILIO_AUTH_TOKEN": "sandbox",
+            "TWILIO_API_URL": f"{sandbox_url}/twilio",
+        }
     variables = _what_the_user_set_wins(variables)
     # What Vapi's place in this stack and the health checks ask by, besides what the user named.
     named = os.environ.get("ALLOWED_HOSTS")

@@ -46,6 +46,12 @@ def append_entry(
     organization.last_sequence = entry.sequence
     organization.balance_pence = entry.balance_after_pence
     organization.owed_pence = entry.owed_after_pence
+    if entry_type in CreditTransaction.SPENDING_TYPES:
+        organization.total_spent_pence += amount_pence
+    elif entry_type == CreditTransaction.Type.REFUND:
+        organization.total_spent_pence -= amount_pence
+    elif entry_type == CreditTransaction.Type.TOPUP:
+        organization.total_topped_up_pence += amount_pence
     return entry
 
 
@@ -58,6 +64,9 @@ def save_organization(organization: Organization) -> None:
             "debt_limit_pence",
             "last_sequence",
             "status",
+            "total_spent_pence",
+            "total_topped_up_pence",
+            "total_calls",
         ]
     )
 

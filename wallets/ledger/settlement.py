@@ -92,6 +92,7 @@ def _settle(
     reservation.save(force_insert=not has_row, force_update=has_row)
     entry = None
     if cost_pence:
+        organization.total_calls += 1
         entry = append_entry(
             organization,
             entry_type=Type.CALL_DEDUCTION,

@@ -1,0 +1,91 @@
+"""Who may see and spend what: the one place that decides for which organization a person acts."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from wallets.models import Membership, Organization
+
+
+class AccessRefused(Exception):
+    """A person may not act for an organization; the text says what to do."""
+
+
+class OrganizationNotNamed(AccessRefused):
+    """It is not clear which organization is meant."""
+
+
+class OrganizationMalformed(AccessRefused):
+    """What names the organization is no id."""
+
+
+class NotAMember(AccessRefused):
+    """The organization is somebody else's, or the person belongs to none."""
+
+
+class OrganizationUnknown(AccessRefused):
+    """No organization has this id."""
+
+
+class MayOnlyRead(AccessRefused):
+    """A viewer asked for what only owners may do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """What a person may do with one organization."""
+
+    organization_id: UUID
+    may_spend: bool
+
+    def require_spending(self) -> None:
+        """Raises MayOnlyRead."""
+        if not self.may_spend:
+            raise MayOnlyRead("You may only look: an owner of the organization can do this.")
+
+
+def find_access(user: Any, named: str | None) -> Access:
+    """What this signed-in person may do with the organization named, or with their only one.
+
+    Owners may spend, viewers may only read, staff may do both for any organization they name.
+    Raises AccessRefused.
+    """
+    if named is not None:
+        return _access_to(user, _parsed(named))
+    if user.is_staff:
+        raise OrganizationNotNamed("Name an organization by its id, in the header X-Org-Id.")
+    # Two are enough to know that there are several.
+    memberships = list(Membership.objects.filter(user=user).order_by("created_at")[:2])
+    if not memberships:
+        raise NotAMember("You do not belong to any organization.")
+    if len(memberships) > 1:
+        raise OrganizationNotNamed(
+            "You belong to several organizations: name one by its id, in the header X-Org-Id."
+        )
+    return _of(memberships[0])
+
+
+def _access_to(user: Any, organization_id: UUID) -> Access:
+    membership = Membership.objects.filter(user=user, organization_id=organization_id).first()
+    if membership is not None and not user.is_staff:
+        return _of(membership)
+    # That an organization exists tells nothing: its id cannot be guessed.
+    if not Organization.objects.filter(pk=organization_id).exists():
+        raise OrganizationUnknown(f"There is no organization {organization_id}.")
+    if not user.is_staff:
+        raise NotAMember("You do not belong to this organization.")
+    return Access(organization_id=organization_id, may_spend=True)
+
+
+def _of(membership: Membership) -> Access:
+    return Access(
+        organization_id=membership.organization_id,
+        may_spend=membership.role == Membership.Role.OWNER,
+    )
+
+
+def _parsed(named: str) -> UUID:
+    try:
+        return UUID(named)
+    except ValueError:
+        raise OrganizationMalformed("X-Org-Id must be an organization's UUID.") from None
