@@ -10,7 +10,7 @@ help:
 	@echo "make demo   bill simulated calls end to end, and check the ledger"
 	@echo "make run    the whole stack until Ctrl-C (PORT=8000, VOXBILLING_DATA_DIR=.voxbilling)"
 	@echo "make test   the test suite (ARGS='-k name'); test-unit and test-e2e are its parts"
-	@echo "make check  lint, formatting, types, import layers, migrations, deployment checks"
+	@echo "make check  lint, formatting, types, import layers, migrations, API schema, deployment checks"
 	@echo "make lock   write the requirements files anew from pyproject.toml"
 
 setup: $(VENV)/.installed
@@ -61,6 +61,7 @@ check: setup
 	$(PY) -c 'from importlinter.cli import lint_imports_command as lint; lint()'
 	$(CHECK_ENV) $(PY) -m mypy .
 	$(CHECK_ENV) $(NO_DATABASE) $(PY) manage.py makemigrations --check --dry-run
+	$(CHECK_ENV) $(PY) manage.py spectacular --validate --fail-on-warn --file /dev/null
 	$(PRODUCTION_ENV) $(PY) manage.py check --deploy --fail-level WARNING
 
 lock: setup
