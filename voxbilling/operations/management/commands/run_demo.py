@@ -154,11 +154,7 @@ def _holds_left(played: list[Played]) -> list[str]:
 
 
 def _ledger_problems(console: Console) -> list[str]:
-    problems = [
-        f"{difference.organization_name}: {difference.figure} is recorded as "
-        f"{difference.recorded}, but recomputed as {difference.recomputed}."
-        for difference in ledger_differences()
-    ]
+    problems = [f"{difference}." for difference in ledger_differences()]
     verdict = "adds up" if not problems else "DOES NOT ADD UP"
     console.print(f"Ledger check: every balance, hold and debt {verdict}.")
     return problems
