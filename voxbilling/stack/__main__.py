@@ -1,4 +1,7 @@
-"""The stack, until Ctrl-C or for one command: python -m voxbilling.stack run|demo|verify|load-test."""
+"""The stack, until Ctrl-C or for one command.
+
+python -m voxbilling.stack run|demo|verify|load-test
+"""
 
 import argparse
 import os

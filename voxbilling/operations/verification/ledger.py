@@ -16,7 +16,7 @@ from voxbilling.operations.verification.findings import Finding, failed, ok
 from voxbilling.tenancy import tenant_scope
 from wallets import ledger
 from wallets.models import CreditReservation, Organization
-from wallets.results import AssetDeduction, Reservation
+from wallets.results import AssetDeduction, Reservation, Settlement
 from wallets.selectors import ledger_differences
 
 _RATE_PENCE = 50
@@ -91,7 +91,7 @@ def _assets(organization: Organization) -> str:
 
     first, again = buy(600, "first"), buy(600, "first")
     _expect("a purchase leaves", first.balance_after_pence, 400)
-    _expect("a repeated purchase is a duplicate", again.duplicate, True)
+    _expect_duplicate(again)
     _expect_too_little_money(lambda: buy(401, "second"))
     _expect_figures(organization, balance_pence=400, reserved_pence=0)
     return "charges once, and not more than there is"
@@ -102,7 +102,7 @@ def _holds(organization: Organization) -> str:
     first = _reserve(organization, call_id, minutes=10)
     again = _reserve(organization, call_id, minutes=10)
     _expect("ten minutes hold", first.reserved_pence, 500)
-    _expect("a repeated hold is a duplicate", again.duplicate, True)
+    _expect_duplicate(again)
     _expect("a repeated hold has the same id", again.reservation_id, first.reservation_id)
     _reserve(organization, str(uuid.uuid4()), minutes=10)
     _expect_too_little_money(lambda: _reserve(organization, str(uuid.uuid4()), minutes=1))
@@ -117,7 +117,7 @@ def _commits(organization: Organization) -> str:
     again = ledger.commit_reserved_credits(call_id=call_id, duration_seconds=61)
     _expect("61 seconds cost", first.actual_cost_pence, 100)
     _expect("of the hold is released", first.released_pence, 400)
-    _expect("a repeated commit is a duplicate", again.duplicate, True)
+    _expect_duplicate(again)
     _expect_figures(organization, balance_pence=900, reserved_pence=0)
     return "charges a call once, and releases the rest of its hold"
 
@@ -148,12 +148,14 @@ def _refusals(organization: Organization) -> str:
     _reserve(organization, str(uuid.uuid4()), minutes=1)
     _check_deferred()
     for what, (sql, constraint) in _REFUSED.items():
-        if not _is_refused(sql, {"organization": organization.pk, "call": call_id}, constraint):
+        if not _is_refused(
+            sql, {"organization": str(organization.pk), "call": call_id}, constraint
+        ):
             raise _Wrong(f"the database accepts {what}")
     return f"the database itself refuses {', '.join(_REFUSED)}"
 
 
-def _is_refused(sql: str, names: dict[str, object], constraint: str | None) -> bool:
+def _is_refused(sql: str, names: dict[str, str], constraint: str | None) -> bool:
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(sql, names)
@@ -267,6 +269,11 @@ def _check_deferred() -> None:
 def _expect(what: str, actual: object, expected: object) -> None:
     if actual != expected:
         raise _Wrong(f"{what} {expected}, and it was {actual}")
+
+
+def _expect_duplicate(result: AssetDeduction | Reservation | Settlement) -> None:
+    if not result.duplicate:
+        raise _Wrong("what was repeated was done twice")
 
 
 def _expect_figures(organization: Organization, *, balance_pence: int, reserved_pence: int) -> None:
