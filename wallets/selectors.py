@@ -52,6 +52,12 @@ class LedgerDifference:
     recorded: int
     recomputed: int
 
+    def __str__(self) -> str:
+        return (
+            f"{self.organization_name} ({self.organization_id}): {self.figure} is recorded as "
+            f"{self.recorded}, but recomputed as {self.recomputed}"
+        )
+
 
 # One statement, so that all of it is seen at one moment while calls go on.
 _DIFFERENCES = """
