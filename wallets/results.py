@@ -55,8 +55,8 @@ class Correction:
 
     `transaction_id` is the entry of the difference, None if there was none to make.
     `charged_pence` and `uncollected_pence` are what both entries took and left owed in all.
-    Of what a shorter call gives back, `unclear_pence` had been left owed and was recovered or
-    written off since: it was given back as money, as far as this call had taken any.
+    Of what a shorter call costs less, `unclear_pence` had been left owed and is owed no more. It
+    was not given back: it is to be if it was recovered, and not if it was written off.
     """
 
     transaction_id: UUID | None

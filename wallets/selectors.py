@@ -55,9 +55,9 @@ calls AS (
         count(*) FILTER (WHERE billed_seconds > 0) AS calls,
         count(*) FILTER (WHERE
             (charge.price_pence <> taken_pence + owed_pence AND NOT (
-                -- Given back in full, but for what had been recovered or written off before.
-                corrected_seconds < settled_seconds
-                AND taken_pence = 0 AND charge.price_pence < owed_pence))
+                -- Less than it left owed: the rest had been recovered or written off before.
+                corrected_seconds < settled_seconds AND taken_pence <= charge.price_pence
+                AND charge.price_pence < taken_pence + owed_pence))
             OR (status = 'committed' AND committed_pence <> coalesce(entry.amount_pence, 0))
         ) AS wrong
     FROM credit_reservations reservation

@@ -165,9 +165,10 @@ class ReferenceLedger:
                 paid = min(change, self.free(wallet) + wallet.limit)
                 more_owed = change - paid
             else:
-                more_owed = -min(-change, owed, wallet.owed)
-                unclear = min(-change, owed) + more_owed
-                paid = -min(-change + more_owed, taken)
+                less_owed = min(-change, owed)
+                more_owed = -min(less_owed, wallet.owed)
+                unclear = less_owed + more_owed
+                paid = change + less_owed
             wallet.owed += more_owed
             wallet.balance -= paid
             call.correction = {

@@ -147,11 +147,11 @@ def test_given_what_was_owed_is_owed_no_more_when_it_was_shorter_then_it_is_said
 
     result = correct(organization, "call-1", 1)  # 196 p less
 
-    # Never more than this call took.
-    assert entries(organization)[-1] == ("adjustment", 100, 0)
+    # What it took beyond its price comes back; the rest is for staff to decide.
+    assert entries(organization)[-1] == ("adjustment", 51, 0)
     assert result.unclear_pence == 145
-    assert (result.charged_pence, result.uncollected_pence) == (0, 145)
-    assert wallet_figures(organization) == WalletFigures(before + 100, 0, 0)
+    assert (result.charged_pence, result.uncollected_pence) == (49, 145)
+    assert wallet_figures(organization) == WalletFigures(before + 51, 0, 0)
 
 
 def test_given_a_call_all_written_off_when_it_was_shorter_then_there_is_nothing_to_give_back():

@@ -28,8 +28,8 @@ def correct_settlement(
     """Charge a settled call for this duration after all, at the tariff that it was settled by.
 
     A longer call takes what calls can spend, and the rest is owed. A shorter one first lowers what
-    this call left owed, then gives back what it took, never more. No entry is made for a
-    difference of 0. A call is corrected once: asking again, with any duration, changes nothing.
+    this call left owed, then gives back of what it took. No entry is made for a difference of 0.
+    A call is corrected once: asking again, with any duration, changes nothing.
 
     Raises ReservationNotFound, CallNotSettled, OrganizationNotFound, and IdempotencyConflict for
     a call that is another organization's.
@@ -70,10 +70,9 @@ def _correct(
         owed_change_pence = more_pence - amount_pence
     else:
         direction = Direction.CREDIT
-        left_owed_pence = charge.owed_change_pence if charge else 0
-        taken_pence = charge.amount_pence if charge else 0
-        owed_change_pence = -min(-more_pence, left_owed_pence, organization.owed_pence)
-        amount_pence = min(-more_pence + owed_change_pence, taken_pence)
+        not_taken_pence = min(-more_pence, charge.owed_change_pence if charge else 0)
+        owed_change_pence = -min(not_taken_pence, organization.owed_pence)
+        amount_pence = -more_pence - not_taken_pence
 
     reservation.corrected_seconds = duration_seconds
     reservation.save(update_fields=["corrected_seconds"])
