@@ -98,9 +98,7 @@ class TestAPurchase:
         assert (number.assistant is not None) == answered
         assert not answered or number.assistant.organization == organization
 
-    def test_given_a_bundle_and_an_address_then_twilio_is_told(
-        self, organization, fake, settings
-    ):
+    def test_given_a_bundle_and_an_address_then_twilio_is_told(self, organization, fake, settings):
         settings.TWILIO_BUNDLE_SIDS = {"GB-local": "BU1", "GB-mobile": "BU2"}
         settings.TWILIO_ADDRESS_SIDS = {"GB-local": "AD1"}
 
@@ -231,9 +229,7 @@ class TestADefiniteFailure:
         fake.fail(BUY, (400, {"code": 21422, "message": "gone"}), times=2)
         fake.fail(BUY, (400, {"code": 21421, "message": "no number"}))
 
-        assert buy(organization).number in {
-            each["phone_number"] for each in fake.twilio.values()
-        }
+        assert buy(organization).number in {each["phone_number"] for each in fake.twilio.values()}
         assert fake.count(BUY) == 4
         assert_all_or_nothing(organization, fake)
 
