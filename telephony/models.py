@@ -294,6 +294,13 @@ class NumberOrder(ProviderWork):
             models.UniqueConstraint(
                 fields=["organization", "idempotency_key"], name="number_orders_once_per_key"
             ),
+            models.UniqueConstraint(
+                # Twilio lets an account buy its own number again, and gives it the new name.
+                fields=["number"],
+                condition=Q(status__in=["charged", "bought", "imported", "cancelling"])
+                & ~Q(number=""),
+                name="number_orders_number_at_work_once",
+            ),
             models.CheckConstraint(
                 condition=Q(price_pence__gt=0), name="number_orders_price_positive"
             ),

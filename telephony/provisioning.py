@@ -223,7 +223,8 @@ def _buy(order: NumberOrder) -> None:
     # Not all customers who ask at this moment try the same number first.
     secrets.SystemRandom().shuffle(candidates)
     for candidate in candidates[:MOST_CANDIDATES]:
-        leases.record(order, number=candidate.number, purchase_attempted_at=timezone.now())
+        if not _claim(order, candidate.number):
+            continue
         try:
             bought = twilio_client.buy_number(
                 number=candidate.number, key=order.provider_key, kind=order.kind
@@ -242,12 +243,27 @@ def _buy(order: NumberOrder) -> None:
     _give_up(order, none_available(order), purchase_attempted_at=None)
 
 
+def _claim(order: NumberOrder, number: str) -> bool:
+    """Write down that this number is about to be bought; False if it is somebody's here.
+
+    Twilio may sell us a number that we have, and only give it the new name: so two orders never
+    ask for one number. An order is either at work or has become a number, so one look at each, in
+    this order, finds it.
+    """
+    try:
+        with transaction.atomic():
+            leases.record(order, number=number, purchase_attempted_at=timezone.now())
+    except IntegrityError:
+        return False
+    return not PhoneNumber.objects.filter(number=number, released_at=None).exists()
+
+
 def _ask_what_was_bought(order: NumberOrder) -> None:
     """For an order whose request is gone: adopt what it bought, or give it up."""
     if order.purchase_attempted_at is None:
         _give_up(order, INTERRUPTED)
         return
-    found = twilio_client.find_numbers_by_key(order.provider_key)
+    found = _found_at_twilio(order)
     if found:
         # There should never be a second.
         kept = next((each for each in found if each.number == order.number), found[0])
@@ -330,7 +346,7 @@ def _release_what_there_is(order: NumberOrder) -> None:
     if order.twilio_sid is not None:
         twilio_client.release_number(order.twilio_sid)
     if order.purchase_attempted_at is not None:
-        for each in twilio_client.find_numbers_by_key(order.provider_key):
+        for each in _found_at_twilio(order):
             twilio_client.release_number(each.sid)
 
 
@@ -355,6 +371,19 @@ def _refund(order: NumberOrder) -> None:
         work_attempts=0,
         attention="",
     )
+
+
+def _found_at_twilio(order: NumberOrder) -> list[twilio_client.OwnedNumber]:
+    """What Twilio has under the order's key, but for what became somebody's number."""
+    found = twilio_client.find_numbers_by_key(order.provider_key)
+    sids = [each.sid for each in found]
+    others = set(PhoneNumber.objects.filter(twilio_sid__in=sids).values_list("twilio_sid"))
+    others |= set(
+        NumberOrder.objects.exclude(pk=order.pk)
+        .filter(twilio_sid__in=sids)
+        .values_list("twilio_sid")
+    )
+    return [each for each in found if (each.sid,) not in others]
 
 
 def _list_at_vapi(order: NumberOrder) -> list[str]:

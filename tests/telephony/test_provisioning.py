@@ -32,7 +32,7 @@ from tests.telephony.fake_providers import (
 from tests.wallets.invariants import entries, nothing_changes, wallet_figures
 from wallets import ledger
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
@@ -45,6 +45,13 @@ def buy(organization, key="key", **details):
         organization_id=organization.pk,
         **{"country": "GB", "number_type": "local", "area_code": "", **details},
         idempotency_key=key,
+    )
+
+
+def enter_while_importing(fake):
+    """Staff enter the number that is being bought, by hand."""
+    fake.hooks[IMPORT] = lambda fake: PhoneNumberFactory(
+        number=next(iter(fake.twilio.values()))["phone_number"]
     )
 
 
@@ -74,7 +81,6 @@ class TestAPurchase:
         assert number.vapi_phone_number_id == at_vapi["id"] == bought.vapi_phone_number_id
         assert number.monthly_price_pence == 1_000
         assert number.months_paid == 1
-        assert fake.in_transaction == []
         assert_all_or_nothing(organization, fake)
 
     def test_the_key_at_both_providers_fits_and_is_the_orders(self, organization, fake):
@@ -222,7 +228,6 @@ class TestADefiniteFailure:
             ("phone_provisioning", -1_000, 0),
             ("refund", 1_000, 0),
         ]
-        assert fake.in_transaction == []
         assert_all_or_nothing(organization, fake)
 
     def test_given_a_number_that_went_meanwhile_then_another_is_bought(self, organization, fake):
@@ -254,10 +259,20 @@ class TestADefiniteFailure:
         settings.TWILIO_ADDRESS_SIDS = {"GB-local": "AD1"}
         assert buy(organization, key="another").number == "+442079460199"
 
-    def test_given_a_number_that_somebody_has_here_then_it_is_given_back(self, organization, fake):
-        fake.for_sale.clear()
-        fake.offer("+442079460199")
-        PhoneNumberFactory(number="+442079460199")
+    def test_given_a_number_that_somebody_has_here_then_another_is_bought(self, organization, fake):
+        fake.for_sale[2:] = []
+        PhoneNumberFactory(number=fake.for_sale[0]["phone_number"])
+        assert buy(organization).number == fake.for_sale[1]["phone_number"]
+
+        with pytest.raises(ProvisioningFailed) as failed:
+            buy(organization, key="another")
+        assert failed.value.code == "no_numbers_available"
+        assert fake.count(BUY) == 1
+
+    def test_given_a_number_that_staff_enter_meanwhile_then_it_is_given_back(
+        self, organization, fake
+    ):
+        enter_while_importing(fake)
         with pytest.raises(ProvisioningFailed) as failed:
             buy(organization)
         assert failed.value.code == "number_in_use"
@@ -440,9 +455,7 @@ class TestADeath:
         self, organization, fake, operation, done
     ):
         # Given an order that bought and imported, and cannot be activated
-        fake.for_sale.clear()
-        fake.offer("+442079460199")
-        PhoneNumberFactory(number="+442079460199")
+        enter_while_importing(fake)
         fake.fail(operation, Died, done=done)
         with pytest.raises(Died):
             buy(organization)
@@ -474,6 +487,23 @@ class TestADeath:
 
         assert_all_or_nothing(organization, fake)
         assert wallet_figures(organization).balance_pence == (2_000 if step == 1 else 1_000)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("failing", [None, BUY, IMPORT])
+def test_no_provider_is_asked_in_a_transaction(organization, fake, failing):
+    if failing:
+        fake.fail(failing, TIME_OUT, done=True)
+        with pytest.raises(ProvisioningInProgress):
+            buy(organization)
+        sweep_later()
+    assert buy(organization).duplicate == bool(failing)
+    fake.fail(IMPORT, (400, {"message": "no"}))
+    with pytest.raises(ProvisioningFailed):
+        buy(organization, key="another")
+
+    assert fake.in_transaction == []
+    assert len(fake.asked) >= 8
 
 
 def test_given_a_provider_that_stays_down_then_staff_see_it_and_it_is_still_tried(

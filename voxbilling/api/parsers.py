@@ -1,11 +1,13 @@
-"""Reading request bodies, and choosing how to answer."""
+"""Reading what was sent, and choosing how to answer."""
 
 from typing import IO, Any
 
 from django.core.exceptions import RequestDataTooBig
-from rest_framework.exceptions import ParseError
+from rest_framework.exceptions import ParseError, ValidationError
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import JSONParser
+from rest_framework.request import Request
+from rest_framework.serializers import Serializer
 from rest_framework.utils import json
 
 # The largest body that any endpoint has a use for is some hundred bytes.
@@ -14,8 +16,6 @@ MAX_BODY_BYTES = 64 * 1024
 
 class AnyJSONParser(JSONParser):
     """JSON, whatever Content-Type says: plain `curl -d` names a form."""
-
-    media_type = "*/*"
 
     def parse(self, stream: IO[Any], *_context: Any, **_more: Any) -> Any:
         """Raises ParseError for what is no JSON, names a thing twice, or nests too deep."""
@@ -48,3 +48,27 @@ class AlwaysJSON(BaseContentNegotiation):
 
     def select_renderer(self, _request: Any, renderers: Any, _format_suffix: Any = None) -> Any:
         return renderers[0], renderers[0].media_type
+
+
+def body_of(request: Request, serializer_class: type[Serializer[Any]]) -> dict[str, Any]:
+    """The body, as the serializer reads it. Raises ValidationError."""
+    return _valid(serializer_class, request.data)
+
+
+def query_of(request: Request, serializer_class: type[Serializer[Any]]) -> dict[str, Any]:
+    """The query parameters, as the serializer reads them. Raises ValidationError.
+
+    One without a value is wrong like any other value, and one that comes twice is not guessed at.
+    """
+    for name, values in request.query_params.lists():
+        if len(values) > 1:
+            raise ValidationError({name: ["Send this once."]})
+    # As a dict: in Django's own type, a parameter without a value would count as one that is not
+    # there, and a filter that went wrong would show everything.
+    return _valid(serializer_class, request.query_params.dict())
+
+
+def _valid(serializer_class: type[Serializer[Any]], data: Any) -> dict[str, Any]:
+    serializer = serializer_class(data=data)
+    serializer.is_valid(raise_exception=True)
+    return dict(serializer.validated_data)

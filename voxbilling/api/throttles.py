@@ -90,7 +90,8 @@ class PerUser(BaseThrottle):
 
 def address_of(request: Request) -> str:
     """Where a request comes from: an IPv4 address, or an IPv6 network of one customer's size."""
-    text = BaseThrottle().get_ident(request)
+    # A server behind a Unix socket knows no address.
+    text = BaseThrottle().get_ident(request) or ""
     try:
         address = ip_address(text)
     except ValueError:

@@ -14,6 +14,7 @@ from rest_framework_simplejwt.tokens import RefreshToken
 from voxbilling.api import throttles
 from voxbilling.api.errors import Problem
 from voxbilling.api.fields import TextField
+from voxbilling.api.parsers import body_of
 from voxbilling.api.schema import documented
 
 _NOT_KEPT = {"Cache-Control": "no-store"}
@@ -56,18 +57,15 @@ class TokenView(APIView):
     )
     def post(self, request: Request) -> Response:
         """Send the access token with every other request: `Authorization: Bearer <access>`."""
-        credentials = CredentialsSerializer(data=request.data)
-        credentials.is_valid(raise_exception=True)
-        name = credentials.validated_data["username"]
+        credentials = body_of(request, CredentialsSerializer)
+        name = credentials["username"]
         # Counted before the password is looked at: guesses at once must not pass together.
         counted = [
             throttles.count(throttles.WRONG_PER_ADDRESS, throttles.address_of(request)),
             throttles.count(throttles.WRONG_PER_USER_NAME, name),
         ]
         # Django's own: it takes as long for a name that does not exist, and refuses the inactive.
-        user = authenticate(
-            request._request, username=name, password=credentials.validated_data["password"]
-        )
+        user = authenticate(request._request, username=name, password=credentials["password"])
         if user is None:
             raise Problem(401, "wrong_credentials", "The user name or the password is wrong.")
         for key in counted:
@@ -92,11 +90,10 @@ class TokenRefreshView(APIView):
     )
     def post(self, request: Request) -> Response:
         """Works until the refresh token expires, or its owner changes the password."""
-        body = RefreshSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
+        body = body_of(request, RefreshSerializer)
         counted = throttles.count(throttles.WRONG_PER_ADDRESS, throttles.address_of(request))
         try:
-            access = RefreshToken(body.validated_data["refresh"]).access_token
+            access = RefreshToken(body["refresh"]).access_token
             JWTAuthentication().get_user(access)
         except TokenError:
             raise Problem(

@@ -3,6 +3,7 @@
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from voxbilling.api.parsers import query_of
 from voxbilling.api.schema import documented
 from wallets import selectors
 from wallets.api.base import OrganizationView, reads
@@ -74,12 +75,11 @@ class TransactionsView(OrganizationView):
 
         Pages stay as they are while new entries come.
         """
-        query = TransactionsQuerySerializer(data=request.query_params)
-        query.is_valid(raise_exception=True)
+        query = query_of(request, TransactionsQuerySerializer)
         page = selectors.entries_page(
             self.access.organization_id,
-            limit=query.validated_data["limit"],
-            entry_type=query.validated_data.get("type"),
-            cursor=query.validated_data.get("cursor"),
+            limit=query["limit"],
+            entry_type=query.get("type"),
+            cursor=query.get("cursor"),
         )
         return Response(TransactionsSerializer(page).data)
