@@ -1,14 +1,13 @@
 """What beat and the sweeps leave in Valkey, and what is concluded from it."""
 
 import uuid
-from types import SimpleNamespace
 
 import pytest
 import time_machine
 from celery.signals import after_task_publish, beat_init, task_success
 from redis.exceptions import RedisError
 
-from voxbilling import heartbeat
+from voxbilling import celery, heartbeat
 from voxbilling.celery import app, periodic_tasks
 from voxbilling.operations.verification import processes
 
@@ -46,15 +45,14 @@ def conclusions(monkeypatch):
 @pytest.fixture
 def in_beat():
     """This process, as if it were beat."""
-    from voxbilling import celery
-
     beat_init.send(sender=None)
     yield
     after_task_publish.disconnect(celery._published)
 
 
 def ended_well(name):
-    task_success.send(sender=SimpleNamespace(name=name), result=None)
+    app.loader.import_default_modules()
+    task_success.send(sender=app.tasks[name], result=None)
 
 
 def test_beat_records_when_it_began_and_what_it_published(clock, in_beat):
