@@ -28,6 +28,9 @@ app.conf.beat_schedule = {
     "send_overdue_ends": _every(5, "calls.tasks.send_overdue_ends"),
     "cleanup_expired_reservations": _every(60, "wallets.tasks.cleanup_expired_reservations"),
     "retry_webhook_events": _every(60, "webhooks.tasks.retry_webhook_events"),
+    "resume_number_orders": _every(30, "telephony.tasks.resume_number_orders"),
+    "resume_number_releases": _every(30, "telephony.tasks.resume_number_releases"),
+    "charge_number_rents": _every(300, "telephony.tasks.charge_number_rents"),
     "check_ledger": _every(3600, "wallets.tasks.check_ledger"),
 }
 

@@ -5,8 +5,34 @@ from uuid import UUID
 
 from django.db import connection
 
+from voxbilling.api.pages import Cursor, Page, page_of
+from wallets.errors import OrganizationNotFound
 from wallets.ledger.reservations import find_reservation
-from wallets.models import CreditReservation
+from wallets.models import CreditReservation, CreditTransaction, Organization
+
+
+def wallet(organization_id: UUID) -> Organization:
+    """The organization whose wallet it is. Raises OrganizationNotFound."""
+    try:
+        return Organization.objects.get(pk=organization_id)
+    except Organization.DoesNotExist:
+        raise OrganizationNotFound(organization_id) from None
+
+
+def entries_page(
+    organization_id: UUID, *, limit: int, entry_type: str | None = None, cursor: Cursor | None
+) -> Page[CreditTransaction]:
+    """A page of the organization's entries, newest first, by their sequence."""
+    entries = CreditTransaction.objects.filter(organization_id=organization_id)
+    if entry_type is not None:
+        entries = entries.filter(type=entry_type)
+    if cursor is not None:
+        entries = entries.filter(
+            **{"sequence__gt" if cursor.towards_newer else "sequence__lt": cursor.key}
+        )
+    nearest_first = "sequence" if cursor is not None and cursor.towards_newer else "-sequence"
+    fetched = entries.select_related("reservation").order_by(nearest_first)[: limit + 1]
+    return page_of(list(fetched), limit=limit, cursor=cursor, key=lambda entry: entry.sequence)
 
 
 def reservation_of_call(call_id: str, organization_id: UUID) -> CreditReservation | None:
