@@ -127,8 +127,6 @@ def test_given_a_value_of_its_type_then_it_is_kept_as_it_is(right):
     assert fields.validated_data == right
 
 
-@pytest.mark.parametrize(
-    "character", ["\0", "\ud800", "\udfff", "\x01", "\ufffe", "\U0010ffff", "\u202e"]
-)
+@pytest.mark.parametrize("character", ["\0", "\ud800", "\x01", "\ufffe", "\U0010ffff"])
 def test_given_any_character_then_the_field_takes_what_can_be_stored(character):
     assert Fields(data={"text": f"a{character}"}).is_valid() == is_storable(character)
