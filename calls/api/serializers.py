@@ -1,4 +1,4 @@
-"""How calls look in JSON: camelCase for reserving and committing, snake_case for looking at them."""
+"""How calls look in JSON: camelCase to reserve and commit, snake_case to look at them."""
 
 from typing import Any
 
