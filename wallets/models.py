@@ -387,6 +387,11 @@ class CreditTransaction(models.Model):
     class Meta:
         db_table = "credit_transactions"
         ordering = ["organization", "-sequence"]
+        indexes = [
+            models.Index(
+                fields=["organization", "type", "sequence"], name="idx_credit_txn_org_type"
+            ),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["organization", "sequence"], name="credit_transactions_sequence"
