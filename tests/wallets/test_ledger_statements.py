@@ -24,6 +24,7 @@ from tests.wallets.steps import (
     write_off,
 )
 from tests.wallets.test_ledger_arguments import COMMANDS
+from wallets import ledger
 
 ORGANIZATION = re.compile(r'"organizations"')
 LOCK = re.compile(r'^SELECT .* FROM "organizations" .*FOR NO KEY UPDATE( SKIP LOCKED)?$')
@@ -37,6 +38,9 @@ RUN = {
     "cleanup_expired_reservations": lambda organization: expire_all_holds(),
     "commit_reserved_credits": lambda organization: commit("held", 61),
     "extend_reservation": lambda organization: extend("held", 600),
+    "extend_reservations": lambda organization: ledger.extend_reservations(
+        extensions=[ledger.Extension(call_id="held", cover_seconds=600)]
+    ),
     "recover_owed": lambda organization: recover(organization, 10),
     "release_reservation": lambda organization: release("held"),
     "reserve_call_credits": lambda organization: reserve(organization, "new"),
@@ -50,6 +54,7 @@ MOST = {
     "reserve_call_credits": 5,
     "commit_reserved_credits": 6,
     "extend_reservation": 5,
+    "extend_reservations": 5,
     "release_reservation": 5,
 }
 
@@ -151,6 +156,9 @@ def test_no_command_needs_more_statements_for_a_long_history(organization):
             f"no hold of {one.pk}", 61, organization_id=one.pk
         ),
         "release_reservation": lambda one: release(f"new call of {one.pk}"),
+        "extend_reservations": lambda organization: ledger.extend_reservations(
+            extensions=[ledger.Extension(call_id="held", cover_seconds=600)]
+        ),
         "recover_owed": lambda one: recover(one, 10),
         "write_off_owed": lambda one: write_off(one, 10),
         "set_debt_limit": lambda one: set_debt_limit(one, 10),

@@ -24,6 +24,7 @@ from wallets.ledger.assets import check_balance_and_deduct_asset_cost
 from wallets.ledger.credits import add_credits, adjust_balance, claw_back
 from wallets.ledger.expiry import cleanup_expired_reservations
 from wallets.ledger.holds import extend_reservation, release_reservation, reserve_call_credits
+from wallets.ledger.live_holds import Extension, extend_reservations
 from wallets.ledger.owed import recover_owed, write_off_owed
 from wallets.ledger.settlement import commit_reserved_credits
 from wallets.ledger.standing import resume_organization, set_debt_limit, suspend_organization
@@ -32,6 +33,7 @@ __all__ = [
     "MAX_AMOUNT_PENCE",
     "MAX_DESCRIPTION_LENGTH",
     "DebtLimitInUse",
+    "Extension",
     "IdempotencyConflict",
     "InsufficientBalance",
     "LedgerError",
@@ -46,6 +48,7 @@ __all__ = [
     "cleanup_expired_reservations",
     "commit_reserved_credits",
     "extend_reservation",
+    "extend_reservations",
     "recover_owed",
     "release_reservation",
     "reserve_call_credits",

@@ -86,6 +86,23 @@ def default_expiry(now: datetime) -> datetime:
     return now + timedelta(minutes=settings.RESERVATION_TTL_MINUTES)
 
 
+def renewed_expiry(reservation: CreditReservation, live_until: datetime | None) -> datetime:
+    """When a hold expires whose call was just seen alive; never earlier than before."""
+    return max(filter(None, [reservation.expires_at, default_expiry(timezone.now()), live_until]))
+
+
+def missing_pence(
+    organization: Organization, reservation: CreditReservation, cover_seconds: int
+) -> int:
+    """Pence that a hold lacks to cover this many seconds, as far as the wallet can pay them."""
+    tariff = reservation.tariff
+    wanted_pence = tariff.price(cover_seconds)
+    possible_pence = reservation.reserved_pence + organization.spendable_on_calls_pence
+    if wanted_pence > possible_pence:
+        wanted_pence = tariff.largest_hold(possible_pence)
+    return max(wanted_pence - reservation.reserved_pence, 0)
+
+
 def new_reservation(
     organization: Organization,
     *,
