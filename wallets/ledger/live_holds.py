@@ -12,7 +12,13 @@ from wallets.ledger.arguments import (
     check_live_until,
     check_range,
 )
-from wallets.ledger.reservations import missing_pence, renewed_expiry, reservation_result
+from wallets.ledger.reservations import (
+    by_call_id,
+    find_reservations_of_calls,
+    missing_pence,
+    renewed_expiry,
+    reservation_result,
+)
 from wallets.locks import lock_free_organizations
 from wallets.models import CreditReservation, Organization
 from wallets.results import Reservation
@@ -39,7 +45,7 @@ def extend_reservations(*, extensions: Sequence[Extension]) -> dict[str, Reserva
     """Raise live holds as `extend_reservation` does, at most 500, in a fixed number of statements.
 
     Where a wallet cannot pay for all of its calls, the first in order get what there is. Returns
-    the holds by their `call_id`. A call is missing if it has no reservation by that id, or if its
+    the holds by either id. A call is missing if it has no reservation by that id, or if its
     organization is busy: come again. A suspended organization's holds are renewed and not raised.
     """
     if (
@@ -48,14 +54,11 @@ def extend_reservations(*, extensions: Sequence[Extension]) -> dict[str, Reserva
         or not all(isinstance(extension, Extension) for extension in extensions)
     ):
         raise ValueError(f"extensions must be a list of at most {MOST_EXTENSIONS} Extensions.")
-    reservations = CreditReservation.objects.filter(
-        call_id__in=[extension.call_id for extension in extensions]
-    )
-    organizations = lock_free_organizations(
-        reservations.values_list("organization_id", flat=True).distinct()
-    )
+    call_ids = [extension.call_id for extension in extensions]
+    owners = find_reservations_of_calls(call_ids).values_list("organization_id", flat=True)
+    organizations = lock_free_organizations(owners)
     # Read again under the lock: one may have been committed meanwhile.
-    holds = {hold.call_id: hold for hold in reservations.filter(organization__in=organizations)}
+    holds = by_call_id(find_reservations_of_calls(call_ids).filter(organization__in=organizations))
     changed = [
         holds[extension.call_id]
         for extension in extensions

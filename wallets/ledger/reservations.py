@@ -1,13 +1,13 @@
 """Finding, locking and making the one reservation of a call."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta
 from typing import ParamSpec, TypeVar
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from psycopg.errors import UniqueViolation
 
@@ -62,6 +62,19 @@ def find_reservations(call_id: str, *, vapi_call_id: str) -> list[CreditReservat
             row.call_id != call_id,
         ),
     )
+
+
+def find_reservations_of_calls(call_ids: Collection[str]) -> QuerySet[CreditReservation]:
+    """The reservations of many calls, by either of their ids."""
+    return CreditReservation.objects.filter(Q(call_id__in=call_ids) | Q(vapi_call_id__in=call_ids))
+
+
+def by_call_id(reservations: Iterable[CreditReservation]) -> dict[str, CreditReservation]:
+    """Reservations by their ids: an id means `vapi_call_id` first, then `call_id`."""
+    rows = list(reservations)
+    return {row.call_id: row for row in rows} | {
+        row.vapi_call_id: row for row in rows if row.vapi_call_id
+    }
 
 
 def lock_reservation(call_id: str) -> tuple[Organization, CreditReservation]:
