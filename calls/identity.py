@@ -57,10 +57,8 @@ def lock_call(reference: CallReference) -> LockedCall | None:
     else:
         return None
     # Looked up under the lock: another message of this call may have recorded it meanwhile.
-    calls = Call.objects.select_for_update(no_key=True, of=["self"]).select_related(
-        "phone_number__assistant", "assistant"
-    )
-    call = _by_id(calls.filter(organization=organization), reference.vapi_call_id)
+    calls = lock_calls(Call.objects.filter(organization=organization))
+    call = _by_id(calls, reference.vapi_call_id)
     if call is None and payer is not None:
         call = _record(reference, payer)
     if call is None:
@@ -68,6 +66,12 @@ def lock_call(reference: CallReference) -> LockedCall | None:
     if reference.control_url and not call.is_over:
         call.control_url_encrypted = encrypt_control_url(reference.control_url)
     return LockedCall(call=call, organization=organization)
+
+
+def lock_calls(calls: QuerySet[Call]) -> QuerySet[Call]:
+    """Calls to be locked, after their organizations, with what authorizing them takes."""
+    locked = calls.select_for_update(no_key=True, of=["self"])
+    return locked.select_related("phone_number__assistant", "assistant")
 
 
 def find_payer(reference: CallReference) -> Payer | None:

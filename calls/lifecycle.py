@@ -13,7 +13,7 @@ import structlog
 from django.conf import settings
 from django.utils import timezone
 
-from calls import kill_switch
+from calls import ends, kill_switch
 from calls.ended_reasons import waiver_for
 from calls.identity import LockedCall, lock_call
 from calls.models import Call
@@ -190,7 +190,7 @@ def _keep_alive(locked: LockedCall, received_at: datetime) -> str:
     elif call.authorization_answer is None:
         # One that was refused by an answer hears that answer, and is ended by Vapi.
         is_suspended = locked.organization.is_suspended
-        kill_switch.order_end(call, money_ended_at=None if is_suspended else received_at)
+        ends.order_end(call, money_ended_at=None if is_suspended else received_at)
     return text
 
 
@@ -198,6 +198,7 @@ def _end(call: Call, ended_reason: str | None, ended_at: datetime) -> str:
     call.ended_at = ended_at
     call.ended_reason = ended_reason or ""
     call.control_url_encrypted = ""
+    call.check_at = None
     call.end_retry_at = None
     return "Ended; its report is awaited."
 

@@ -12,15 +12,14 @@ from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from calls import ends, kill_switch
+from calls.identity import lock_calls
 from calls.models import Call
 from wallets import ledger
 from wallets.locks import lock_free_organizations
-from wallets.models import CreditReservation, Organization
-from wallets.results import Reservation
+from wallets.models import Organization
 from wallets.selectors import reservations_of_calls
 
 BATCH_SIZE = 500
@@ -64,44 +63,56 @@ def watch() -> int:
     return looked_at
 
 
+def moments_to_come() -> list[datetime]:
+    """When the live calls are due that the next regular sweep could be late for."""
+    now = timezone.now()
+    due = Call.objects.filter(check_at__gt=now, check_at__lte=now + 2 * ends.SWEEP_INTERVAL)
+    return [moment for moment in due.values_list("check_at", flat=True) if moment is not None]
+
+
 def _due(*, except_for: Collection[UUID]) -> list[UUID]:
     """Live calls to look at now, the longest waiting first: due ones, and suspended accounts'."""
-    live = Call.objects.live().exclude(pk__in=except_for)
+    live = Call.objects.filter(ended_at=None).exclude(pk__in=except_for)
     due = live.filter(check_at__lte=timezone.now()).order_by("check_at")
-    suspended = live.filter(
-        end_ordered_at=None, organization__status=Organization.Status.SUSPENDED
-    )
+    suspended = live.filter(end_ordered_at=None, organization__status=Organization.Status.SUSPENDED)
     pks = due.values_list("pk", flat=True)[:BATCH_SIZE]
     return [*pks, *suspended.values_list("pk", flat=True)[:BATCH_SIZE]][:BATCH_SIZE]
 
 
 @transaction.atomic
 def _look_at(call_pks: Collection[UUID]) -> _Found:
-    """Raise the holds of these calls, and decide which must end; one pass, whatever their number.
+    """Raise the holds of these calls, and decide which must end, in a fixed number of statements.
 
     Calls of busy organizations are left out.
     """
-    candidates: QuerySet[Call] = Call.objects.filter(pk__in=call_pks)
-    organizations = lock_free_organizations(
-        candidates.values_list("organization_id", flat=True)
-    )
-    calls = list(
-        candidates.filter(organization__in=organizations)
-        .select_related("assistant")
-        .select_for_update(no_key=True, of=["self"])
-        .order_by("check_at", "pk")
-    )
+    candidates = Call.objects.filter(pk__in=call_pks)
+    organization_ids = set(candidates.values_list("organization_id", flat=True))
+    free = lock_free_organizations(organization_ids)
+    # Those that have least time left come first, where the money does not last for all.
+    calls = list(lock_calls(candidates.filter(organization__in=free)).order_by("check_at", "pk"))
     now = timezone.now()
-    reservations = reservations_of_calls([call.call_id for call in calls])
-    live = [call for call in calls if call.is_live]
-    held = ledger.extend_reservations(
-        extensions=[
-            kill_switch.extension(call, now)
-            for call in live
-            if call.started_at is not None and call.end_ordered_at is None
-        ]
+    live = [call for call in calls if call.ended_at is None and call.end_ordered_at is None]
+    ledger.extend_reservations(
+        extensions=[kill_switch.extension(call, now) for call in live if call.started_at]
     )
+    # As they are after that; the locks are held already.
+    organizations = lock_free_organizations(free)
+    reservations = reservations_of_calls([call.call_id for call in live], free)
     found = _Found(looked_at={call.pk for call in calls})
+    for call in calls:
+        call.check_at = None
     for call in live:
-        organization = organizations[call.organization_id]
-        reservation = reservations.get(call.call_id)
+        decision = kill_switch.decide(
+            call, organizations[call.organization_id], reservations.get(call.call_id), now
+        )
+        if decision.must_end:
+            ends.mark_end(call, money_ended_at=decision.money_ends_at)
+            found.to_end.append(call.pk)
+        elif call.started_at is not None:
+            call.check_at = decision.check_at
+            if decision.must_warn:
+                call.warned_at = now
+                found.to_warn[call.pk] = decision.remaining_seconds
+    Call.objects.bulk_update(calls, [*ends.MARKED, "warned_at"])
+    ends.sweep_at(call.check_at for call in live)
+    return found

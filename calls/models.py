@@ -69,6 +69,14 @@ class Call(models.Model):
         help_text="As Vapi reported it, believed and charged or not.",
     )
 
+    check_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="When the money of a live call is looked at next; empty for any other call.",
+    )
+    warned_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the caller was told that the money ends."
+    )
     money_ended_at = models.DateTimeField(
         null=True, blank=True, help_text="When the money of a call that was ended by us ran out."
     )
@@ -105,8 +113,18 @@ class Call(models.Model):
                 condition=Q(end_retry_at__isnull=False),
                 name="idx_calls_end_retry",
             ),
+            models.Index(
+                fields=["check_at"], condition=Q(check_at__isnull=False), name="idx_calls_check"
+            ),
+            models.Index(
+                fields=["organization"], condition=Q(ended_at=None), name="idx_calls_not_ended"
+            ),
         ]
         constraints = [
+            models.CheckConstraint(
+                condition=Q(check_at=None) | Q(ended_at=None, end_ordered_at=None),
+                name="calls_checked_while_live",
+            ),
             models.CheckConstraint(
                 condition=Q(settled_at=None, charged_pence=None, uncollected_pence=None)
                 | Q(
@@ -131,6 +149,13 @@ class Call(models.Model):
     def is_over(self) -> bool:
         """Whether the call has ended or been settled: then it gets no hold and needs no ending."""
         return self.ended_at is not None or self.settled_at is not None
+
+    @property
+    def is_to_be_told_to_end(self) -> bool:
+        """Whether we decided that it ends, and neither Vapi took the order nor it has ended."""
+        return (
+            self.end_ordered_at is not None and self.end_sent_at is None and self.ended_at is None
+        )
 
     def add_attention(self, sentence: str) -> None:
         """Show a sentence to staff, once; the caller saves."""
