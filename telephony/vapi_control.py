@@ -31,8 +31,10 @@ def send_control(messages: Sequence[ControlMessage]) -> list[str | None]:
 
 
 async def _send_all(messages: Sequence[ControlMessage]) -> list[str | None]:
+    # Without a limit of its own, the client would let 100 go and time the others out in its queue.
     at_once = asyncio.Semaphore(MOST_AT_ONCE)
-    async with httpx.AsyncClient(timeout=CONTROL_TIMEOUT_SECONDS) as client:
+    limits = httpx.Limits(max_connections=MOST_AT_ONCE)
+    async with httpx.AsyncClient(timeout=CONTROL_TIMEOUT_SECONDS, limits=limits) as client:
 
         async def send(message: ControlMessage) -> str | None:
             async with at_once:
