@@ -85,10 +85,11 @@ def test_hundreds_of_calls_are_ended_at_the_same_time(control):
 def test_no_lock_is_held_while_vapi_is_told(control):
     live_calls(control, 3, paid_seconds=1)
     locked = []
+    one_at_a_time = threading.Lock()
 
     def lock_everything():
         try:
-            with transaction.atomic():
+            with one_at_a_time, transaction.atomic():
                 locked.append(
                     len(Organization.objects.select_for_update(nowait=True))
                     + len(Call.objects.select_for_update(nowait=True))
