@@ -6,13 +6,17 @@ from telephony.models import Assistant, PhoneNumber
 def find_phone_number(
     *, vapi_phone_number_id: str | None, number: str | None
 ) -> PhoneNumber | None:
-    """The number with this Vapi id; failing that, the one with these digits."""
+    """The number with this Vapi id; failing that, the one in use with these digits.
+
+    A released number is found by its Vapi id alone, for reports that come late: its digits may be
+    somebody else's by now.
+    """
     numbers = PhoneNumber.objects.select_related("assistant")
     found = None
     if vapi_phone_number_id:
         found = numbers.filter(vapi_phone_number_id=vapi_phone_number_id).first()
     if found is None and number:
-        found = numbers.filter(number=number).first()
+        found = numbers.filter(number=number, released_at=None).first()
     return found
 
 

@@ -11,7 +11,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Greatest
 
-from wallets.pricing import Tariff
+from wallets.pricing import SECONDS_PER_MINUTE, Tariff
 
 
 def default_rate_pence_per_minute() -> int:
@@ -131,6 +131,17 @@ class Organization(models.Model):
             rate_pence_per_minute=self.rate_pence_per_minute,
             billing_increment_seconds=self.billing_increment_seconds,
         )
+
+    @property
+    def estimated_minutes_remaining(self) -> int:
+        """Whole minutes that what calls can spend pays for."""
+        return self.tariff.affordable_seconds(self.spendable_on_calls_pence) // SECONDS_PER_MINUTE
+
+    @property
+    def balance_formatted(self) -> str:
+        """The balance in pounds, as people write it; a debt is never hidden."""
+        pounds, pence = divmod(abs(self.balance_pence), 100)
+        return f"{'−' if self.balance_pence < 0 else ''}£{pounds}.{pence:02}"
 
 
 class Membership(models.Model):

@@ -6,12 +6,38 @@ from uuid import UUID
 
 from django.db import connection
 
+from voxbilling.api.pages import Cursor, Page, page_of
+from wallets.errors import OrganizationNotFound
 from wallets.ledger.reservations import (
     by_call_id,
     find_reservation,
     find_reservations_of_calls,
 )
-from wallets.models import CreditReservation
+from wallets.models import CreditReservation, CreditTransaction, Organization
+
+
+def wallet(organization_id: UUID) -> Organization:
+    """The organization whose wallet it is. Raises OrganizationNotFound."""
+    try:
+        return Organization.objects.get(pk=organization_id)
+    except Organization.DoesNotExist:
+        raise OrganizationNotFound(organization_id) from None
+
+
+def entries_page(
+    organization_id: UUID, *, limit: int, entry_type: str | None = None, cursor: Cursor | None
+) -> Page[CreditTransaction]:
+    """A page of the organization's entries, newest first, by their sequence."""
+    entries = CreditTransaction.objects.filter(organization_id=organization_id)
+    if entry_type is not None:
+        entries = entries.filter(type=entry_type)
+    if cursor is not None:
+        entries = entries.filter(
+            **{"sequence__gt" if cursor.towards_newer else "sequence__lt": cursor.key}
+        )
+    nearest_first = "sequence" if cursor is not None and cursor.towards_newer else "-sequence"
+    fetched = entries.select_related("reservation").order_by(nearest_first)[: limit + 1]
+    return page_of(list(fetched), limit=limit, cursor=cursor, key=lambda entry: entry.sequence)
 
 
 def reservation_of_call(call_id: str, organization_id: UUID) -> CreditReservation | None:
@@ -38,6 +64,12 @@ class LedgerDifference:
     figure: str
     recorded: int
     recomputed: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.organization_name} ({self.organization_id}): {self.figure} is recorded as "
+            f"{self.recorded}, but recomputed as {self.recomputed}"
+        )
 
 
 # One statement, so that all of it is seen at one moment while calls go on.
