@@ -12,7 +12,7 @@ help:
 	@echo "make verify     prove a stack of its own to be whole"
 	@echo "make load-test  many requests at once on a stack of its own (ARGS='--provisions 1000')"
 	@echo "make test       the test suite (ARGS='-k name'); test-unit and test-e2e are its parts"
-	@echo "make check      lint, formatting, types, import layers, migrations, deployment checks"
+	@echo "make check      lint, formatting, types, import layers, migrations, API schema, deployment checks"
 	@echo "make schema     record what the migrations make, after adding one"
 	@echo "make lock       write the requirements files anew from pyproject.toml"
 
@@ -68,6 +68,7 @@ check: setup
 	$(PY) -c 'from importlinter.cli import lint_imports_command as lint; lint()'
 	$(CHECK_ENV) $(PY) -m mypy .
 	$(CHECK_ENV) $(NO_DATABASE) $(PY) manage.py makemigrations --check --dry-run
+	$(CHECK_ENV) $(PY) manage.py spectacular --validate --fail-on-warn --file /dev/null
 	$(PRODUCTION_ENV) $(PY) manage.py check --deploy --fail-level WARNING
 
 schema: setup

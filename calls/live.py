@@ -72,7 +72,7 @@ def moments_to_come() -> list[datetime]:
 
 def _due(*, except_for: Collection[UUID]) -> list[UUID]:
     """Live calls to look at now, the longest waiting first: due ones, and suspended accounts'."""
-    live = Call.objects.filter(ended_at=None).exclude(pk__in=except_for)
+    live = Call.objects.filter(ended_at=None, announced_by_vapi=True).exclude(pk__in=except_for)
     due = live.filter(check_at__lte=timezone.now()).order_by("check_at")
     suspended = live.filter(end_ordered_at=None, organization__status=Organization.Status.SUSPENDED)
     pks = due.values_list("pk", flat=True)[:BATCH_SIZE]

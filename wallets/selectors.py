@@ -83,9 +83,10 @@ entries AS (
             WHEN type = 'refund' THEN -amount_pence
             WHEN type IN ('call_deduction', 'recovery', 'phone_provisioning', 'phone_number',
                 'number_rental', 'did', 'license') THEN amount_pence
+            -- The correction of a call, either way.
+            WHEN reservation_id IS NOT NULL THEN balance_before_pence - balance_after_pence
             ELSE 0 END) AS spent_pence,
         sum(amount_pence) FILTER (WHERE type = 'topup') AS topped_up_pence,
-        count(*) FILTER (WHERE type = 'call_deduction') AS calls,
         count(*) AS entry_count,
         max(sequence) AS last_sequence
     FROM credit_transactions GROUP BY organization_id
@@ -96,19 +97,33 @@ holds AS (
 ),
 calls AS (
     SELECT reservation.organization_id,
-        count(*) FILTER (WHERE charge.price_pence <> charge.recorded_pence
-            OR (status = 'committed' AND committed_pence <> charge.taken_pence)) AS wrong
+        count(*) FILTER (WHERE billed_seconds > 0) AS calls,
+        count(*) FILTER (WHERE
+            (charge.price_pence <> taken_pence + owed_pence AND NOT (
+                -- Less than it left owed: the rest had been recovered or written off before.
+                corrected_seconds < settled_seconds AND taken_pence <= charge.price_pence
+                AND charge.price_pence < taken_pence + owed_pence))
+            OR (status = 'committed' AND committed_pence <> coalesce(entry.amount_pence, 0))
+        ) AS wrong
     FROM credit_reservations reservation
     LEFT JOIN credit_transactions entry
         ON entry.reservation_id = reservation.id AND entry.type = 'call_deduction'
+    LEFT JOIN credit_transactions correction
+        ON correction.reservation_id = reservation.id AND correction.type = 'adjustment'
+    CROSS JOIN LATERAL (SELECT
+        coalesce(corrected_seconds, settled_seconds, 0) AS billed_seconds,
+        coalesce(entry.balance_before_pence - entry.balance_after_pence, 0)
+            + coalesce(correction.balance_before_pence - correction.balance_after_pence, 0)
+            AS taken_pence,
+        coalesce(entry.owed_after_pence - entry.owed_before_pence, 0)
+            + coalesce(correction.owed_after_pence - correction.owed_before_pence, 0)
+            AS owed_pence
+    ) AS billed
     CROSS JOIN LATERAL (SELECT
         -- Whole increments, then whole pence, both rounded up.
-        ((coalesce(settled_seconds, 0) + billing_increment_seconds - 1)
+        ((billed_seconds + billing_increment_seconds - 1)
             / billing_increment_seconds * billing_increment_seconds::bigint
-            * rate_pence_per_minute + 59) / 60 AS price_pence,
-        coalesce(entry.amount_pence, 0) AS taken_pence,
-        coalesce(entry.amount_pence + entry.owed_after_pence - entry.owed_before_pence, 0)
-            AS recorded_pence
+            * rate_pence_per_minute + 59) / 60 AS price_pence
     ) AS charge
     GROUP BY reservation.organization_id
 ),
@@ -126,7 +141,7 @@ figures AS (
         ('total_spent_pence', organization.total_spent_pence, coalesce(entries.spent_pence, 0)),
         ('total_topped_up_pence', organization.total_topped_up_pence,
             coalesce(entries.topped_up_pence, 0)),
-        ('total_calls', organization.total_calls, coalesce(entries.calls, 0)),
+        ('total_calls', organization.total_calls, coalesce(calls.calls, 0)),
         ('number of entries', coalesce(entries.entry_count, 0),
             coalesce(entries.last_sequence, 0)),
         ('number of calls not charged their price', coalesce(calls.wrong, 0), 0)

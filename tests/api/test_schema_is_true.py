@@ -5,6 +5,7 @@ Endpoints are found in the schema: a new one is tried without a word here.
 """
 
 import re
+import zlib
 
 import pytest
 import schemathesis
@@ -44,10 +45,11 @@ SCHEMA = schemathesis.openapi.from_wsgi(
 
 
 @pytest.fixture
-def headers(person, organization, viewer, owner, staff):
-    """The person's token; strangers have none."""
-    user = {"owner": owner, "viewer": viewer, "staff": staff}.get(person)
-    return {"Authorization": f"Bearer {AccessToken.for_user(user)}"} if user else {}
+def people(owner, viewer, staff):
+    """The headers of each kind of person; a stranger has no token."""
+    users = [owner, owner, viewer, staff]
+    tokens = [{"Authorization": f"Bearer {AccessToken.for_user(user)}"} for user in users]
+    return [*tokens, {}]
 
 
 @pytest.fixture
@@ -72,10 +74,11 @@ def history(one_transaction, organization, monkeypatch):
 
 
 @pytest.mark.usefixtures("history")
-@pytest.mark.parametrize("person", ["owner", "viewer", "staff", "stranger"])
 @SCHEMA.parametrize()
-@settings(max_examples=25, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
-def test_every_endpoint_does_what_the_schema_says(case, headers, organization):
+@settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+def test_every_endpoint_does_what_the_schema_says(case, people, organization):
+    # Whoever asks is chosen by what is asked, so that a failure happens again.
+    headers = people[zlib.crc32(repr((case.query, case.body, case.headers)).encode()) % len(people)]
     # A random organization is a 404, and says nothing of what lies behind.
     if UUID.fullmatch(str(case.headers.get("X-Org-Id", ""))):
         case.headers["X-Org-Id"] = str(organization.pk)

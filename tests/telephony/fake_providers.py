@@ -46,6 +46,8 @@ class FakeProviders:
     in_transaction: list[str] = field(default_factory=list)
     faults: dict[str, list[Fault]] = field(default_factory=lambda: defaultdict(list))
     hooks: dict[str, Any] = field(default_factory=dict)
+    # Whether an account can buy its own number again, which gives it the new name.
+    sells_again: bool = False
     lock: Any = field(default_factory=threading.RLock)
 
     def offer(self, *numbers: str, address_requirements: str = "none") -> None:
@@ -139,6 +141,10 @@ class FakeProviders:
 
     def _buy(self, form: dict[str, Any]) -> tuple[int, Any]:
         number = form["PhoneNumber"]
+        for each in self.twilio.values():
+            if each["phone_number"] == number and self.sells_again:
+                each["friendly_name"] = form["FriendlyName"]
+                return 201, each
         if any(each["phone_number"] == number for each in self.twilio.values()):
             return 400, {"code": 21422, "message": f"{number} is not available"}
         bought = {

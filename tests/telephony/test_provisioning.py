@@ -440,9 +440,11 @@ class TestADeath:
                 provisioning.resume_orders()
         # When the sweep dies at it
         fake.fail(operation, Died, done=done)
-        with time_machine.travel(datetime.now(UTC) + timedelta(minutes=3), tick=True):
-            with pytest.raises(Died):
-                provisioning.resume_orders()
+        with (
+            time_machine.travel(datetime.now(UTC) + timedelta(minutes=3), tick=True),
+            pytest.raises(Died),
+        ):
+            provisioning.resume_orders()
 
         sweep_later(after=timedelta(minutes=3))
 

@@ -16,7 +16,7 @@ from wallets.ledger.arguments import (
 )
 from wallets.ledger.posting import save_organization
 from wallets.ledger.reservations import (
-    atomic_against_other_organizations,
+    close_uncharged,
     find_reservations,
     lock_reservation,
     missing_pence,
@@ -25,8 +25,7 @@ from wallets.ledger.reservations import (
     require_owner,
     reservation_result,
 )
-from wallets.locks import lock_organization
-from wallets.models import CreditReservation
+from wallets.locks import atomic_against_other_organizations, lock_organization
 from wallets.results import Release, Reservation
 
 
@@ -130,12 +129,8 @@ def release_reservation(*, call_id: str) -> Release:
     organization, reservation = lock_reservation(call_id)
     duplicate = not reservation.is_active
     if not duplicate:
-        reservation.status = CreditReservation.Status.RELEASED
-        reservation.committed_pence = 0
-        reservation.released_pence = reservation.reserved_pence
-        reservation.released_at = timezone.now()
+        close_uncharged(organization, reservation)
         reservation.save(force_update=True)
-        organization.reserved_pence -= reservation.reserved_pence
         save_organization(organization)
     return Release(
         reservation_id=reservation.pk,

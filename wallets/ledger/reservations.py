@@ -1,45 +1,17 @@
 """Finding, locking and making the one reservation of a call."""
 
-import functools
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
-from typing import ParamSpec, TypeVar
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
-from psycopg.errors import UniqueViolation
 
 from wallets.errors import IdempotencyConflict, ReservationNotFound
-from wallets.ledger.arguments import check_call_id
+from wallets.ledger.arguments import check_call_id, check_new_call_id
 from wallets.locks import lock_organization
 from wallets.models import CreditReservation, Organization
 from wallets.results import Reservation
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def atomic_against_other_organizations(command: Callable[P, R]) -> Callable[P, R]:
-    """Run in a transaction, and once more if another organization took the call id meanwhile.
-
-    The organization's lock keeps its own commands apart; between two organizations only the unique
-    index decides. The second run then finds the winner's row, and refuses.
-    """
-
-    @functools.wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            with transaction.atomic():
-                return command(*args, **kwargs)
-        except IntegrityError as error:
-            if not isinstance(error.__cause__, UniqueViolation):
-                raise
-        with transaction.atomic():
-            return command(*args, **kwargs)
-
-    return run
 
 
 def find_reservation(call_id: str) -> CreditReservation | None:
@@ -95,6 +67,16 @@ def require_owner(reservation: CreditReservation, organization: Organization) ->
         )
 
 
+def close_uncharged(organization: Organization, reservation: CreditReservation) -> int:
+    """Give an active hold back, in memory; the caller saves both. Returns its pence."""
+    reservation.status = CreditReservation.Status.RELEASED
+    reservation.committed_pence = 0
+    reservation.released_pence = reservation.reserved_pence
+    reservation.released_at = timezone.now()
+    organization.reserved_pence -= reservation.reserved_pence
+    return reservation.reserved_pence
+
+
 def default_expiry(now: datetime) -> datetime:
     return now + timedelta(minutes=settings.RESERVATION_TTL_MINUTES)
 
@@ -124,6 +106,7 @@ def new_reservation(
     reserved_pence: int,
     estimated_minutes: int,
 ) -> CreditReservation:
+    check_new_call_id(call_id)
     now = timezone.now()
     return CreditReservation(
         organization=organization,

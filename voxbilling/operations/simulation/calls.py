@@ -60,7 +60,7 @@ class Played:
 def fair_price_pence(
     duration_seconds: int, *, rate_pence_per_minute: int = 49, increment_seconds: int = 60
 ) -> int:
-    """What a call should cost: worked out here once more, so that the engine is not its own judge."""
+    """Worked out here once more, so that the engine is not its own judge."""
     billed_seconds = math.ceil(duration_seconds / increment_seconds) * increment_seconds
     return math.ceil(Fraction(billed_seconds * rate_pence_per_minute, 60))
 

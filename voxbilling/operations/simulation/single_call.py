@@ -20,8 +20,6 @@ from wallets.models import CreditReservation, CreditTransaction, Organization
 Say = Callable[[str], None]
 
 _CHECK_EVERY_SECONDS = 60
-# A wallet as full as that never ends a call; Vapi ends every call after 12 hours.
-_FOR_EVER_SECONDS = 100_000
 
 
 class NobodyToCall(Exception):
@@ -64,6 +62,7 @@ def begin_story(organization: Organization, *, sandbox_url: str, say: Say) -> St
     number = (
         PhoneNumber.objects.filter(
             organization=organization,
+            status=PhoneNumber.Status.ACTIVE,
             vapi_phone_number_id__isnull=False,
             assistant__isnull=False,
         )
@@ -103,7 +102,7 @@ def _payable_seconds(organization: Organization) -> int:
     pence = organization.balance_pence - organization.reserved_pence + organization.debt_limit_pence
     increment_seconds = organization.billing_increment_seconds
     increments = pence * 60 // (organization.rate_pence_per_minute * increment_seconds)
-    return min(max(increments, 0) * increment_seconds, _FOR_EVER_SECONDS)
+    return max(increments, 0) * increment_seconds
 
 
 async def play(
@@ -176,8 +175,8 @@ async def _talk(vapi: SimulatedVapi, story: Story, seconds: int) -> str:
         story.say(f"After {elapsed_seconds} s: {_in_words(verdict)}")
         if verdict["endCall"] is may_go_on:
             story.go_wrong(
-                f"After {elapsed_seconds} of {story.payable_seconds} s that the wallet can pay for, "
-                f"the call should {'go on' if may_go_on else 'end'}."
+                f"The wallet can pay for {story.payable_seconds} s, so the call should "
+                f"{'go on' if may_go_on else 'end'}."
             )
         story.lasted_seconds = elapsed_seconds
         if verdict["endCall"]:

@@ -28,55 +28,50 @@ def check() -> Iterator[Finding]:
         yield failed("broker", "cannot be reached: look at REDIS_URL, and whether it runs")
         return
     yield ok("broker", "answers")
-    yield _eventually_ok(_worker)
-    yield _eventually_ok(_beat)
-    yield _eventually_ok(_sweeps)
-
-
-def _eventually_ok(look: Callable[[], Finding]) -> Finding:
     give_up_at = time.monotonic() + START_SECONDS
-    while True:
-        finding = look()
-        if not finding.is_failure or time.monotonic() > give_up_at:
-            return finding
+    for subject, look, absence in (
+        ("worker", _worker, "none answers: start a Celery worker"),
+        ("beat", _beat, "was never seen: start one"),
+        ("sweeps", _sweeps, "none has ended well yet: look into the logs of worker and beat"),
+    ):
+        try:
+            yield _eventually(look, give_up_at) or failed(subject, absence)
+        except (BrokerError, RedisError, OSError) as error:
+            yield failed(subject, f"could not be asked about: {error}")
+
+
+def _eventually(look: Callable[[], Finding | None], give_up_at: float) -> Finding | None:
+    """What `look` finds, which is nothing while it may still be starting."""
+    while (finding := look()) is None and time.monotonic() < give_up_at:
         time.sleep(_LOOK_SECONDS)
+    return finding
 
 
-def _worker() -> Finding:
-    try:
-        answers = app.control.ping(timeout=_PING_SECONDS)
-    except (BrokerError, OSError) as error:
-        return failed("worker", f"cannot be asked: {error}")
-    if not answers:
-        return failed("worker", "none answers: start a Celery worker")
+def _worker() -> Finding | None:
+    answers = app.control.ping(timeout=_PING_SECONDS)
     names = ", ".join(sorted(name for answer in answers for name in answer))
-    return ok("worker", f"{names} answers")
+    return ok("worker", f"{names} answers") if answers else None
 
 
-def _beat() -> Finding:
-    try:
-        beats = heartbeat.read(periodic_tasks())
-    except (RedisError, OSError) as error:
-        return failed("beat", f"cannot be asked about: {error}")
+def _beat() -> Finding | None:
+    beats = heartbeat.read(periodic_tasks())
     if beats.since is None:
-        return failed("beat", "was never seen: start one")
+        return None
     late = _late(beats.since, beats.published)
     if late:
         return failed("beat", f"did not publish in time: {late}; look whether beat runs")
     return ok("beat", "publishes every periodic task in time")
 
 
-def _sweeps() -> Finding:
-    try:
-        beats = heartbeat.read(periodic_tasks())
-    except (RedisError, OSError) as error:
-        return failed("sweeps", f"cannot be asked about: {error}")
-    late = _late(beats.since or 0, beats.finished)
+def _sweeps() -> Finding | None:
+    beats = heartbeat.read(periodic_tasks())
+    if beats.since is None:
+        return None
+    late = _late(beats.since, beats.finished)
     if late:
         return failed("sweeps", f"did not end well in time: {late}; look into the worker's log")
-    if not beats.finished:
-        return failed("sweeps", "none has ended well yet: look into the worker's log")
-    return ok("sweeps", f"end well in time, {len(beats.finished)} so far")
+    count = len(beats.finished)
+    return ok("sweeps", f"end well in time, {count} of them so far") if count else None
 
 
 def _late(since: float, seen: dict[str, float]) -> str:

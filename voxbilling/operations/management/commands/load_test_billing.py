@@ -1,7 +1,6 @@
 """Sends many requests at once to a running server, and judges what came of them."""
 
 import argparse
-import json
 from collections import Counter, defaultdict
 from typing import Any
 
@@ -17,6 +16,7 @@ from voxbilling.operations.load_test import scenarios
 from voxbilling.operations.load_test.accounts import open_account
 from voxbilling.operations.load_test.callers import Answer, TooFewFiles, send_together
 from voxbilling.operations.load_test.scenarios import Scenario
+from voxbilling.operations.simulation.server import find_server
 from wallets.selectors import ledger_differences
 
 
@@ -41,7 +41,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         _require_made_up_money()
-        base_url = (options["base_url"] or _running_stack()).rstrip("/")
+        base_url = find_server(options["base_url"]).base_url
         chosen = {
             "1": scenarios.one_wallet_many_provisions(options["provisions"]),
             "2": scenarios.one_call_many_reservations(options["reservations"]),
@@ -131,14 +131,3 @@ def _require_made_up_money() -> None:
             f"The scenarios are about numbers at {scenarios.NUMBER_COST_PENCE}p: unset "
             "PHONE_NUMBER_COST_PENCE."
         )
-
-
-def _running_stack() -> str:
-    try:
-        demo = json.loads((settings.DATA_DIR / "demo.json").read_text())
-    except FileNotFoundError:
-        raise CommandError(
-            "No stack is running here: use `make load-test`, or name a server with --base-url."
-        ) from None
-    base_url: str = demo["base_url"]
-    return base_url

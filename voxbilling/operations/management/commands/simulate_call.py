@@ -51,7 +51,7 @@ class Command(BaseCommand):
             raise CommandError(f"{nobody}") from None
         self._say(
             f"Call {story.call.id} to {story.call.phone_number or story.assistant.name}, for "
-            f"{organization.name}. Balance {organization.balance_pence}p, of which "
+            f"{organization.name}. The balance is {organization.balance_pence}p, of which "
             f"{organization.reserved_pence}p are held: enough for {story.payable_seconds} s."
         )
         _play(server, story, options)
@@ -98,7 +98,7 @@ def _play(server: Server, story: Story, options: dict[str, Any]) -> None:
 
     try:
         asyncio.run(play())
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError) as error:
         raise CommandError(
             f"{server.base_url} did not answer as voxbilling does: {error!r}."
         ) from error

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, transaction
 
 from voxbilling.operations.verification import configuration, database, ledger, processes, schema
 from voxbilling.operations.verification.findings import Finding, Verdict, failed, ok
@@ -58,6 +58,9 @@ def _database_findings() -> Iterator[Finding]:
     yield ok("database", f"PostgreSQL {version} answers")
     for subject, check in _IN_THE_DATABASE.items():
         try:
-            yield from check()
+            # What breaks one check must not break the next, also within somebody's transaction.
+            with transaction.atomic():
+                findings = list(check())
+            yield from findings
         except DatabaseError as error:
             yield failed(subject, f"could not be checked: {f'{error}'.strip().splitlines()[0]}")
