@@ -4,7 +4,6 @@ from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
-from django.utils import timezone
 
 from wallets.errors import InsufficientBalance, OrganizationSuspended
 from wallets.ledger.arguments import (
