@@ -49,6 +49,7 @@ def live_calls(control, count, *, paid_seconds, organizations=1):
                 organization=number.organization,
                 call_id=name,
                 vapi_call_id=name,
+                announced_by_vapi=True,
                 phone_number=number,
                 authorization=Call.Authorization.AUTHORIZED,
                 vapi_status="in-progress",

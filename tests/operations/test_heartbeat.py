@@ -128,7 +128,7 @@ def test_three_turns_and_ten_seconds_are_forgiven(clock, in_beat, conclusions):
         "✗ beat: did not publish in time: calls.tasks.watch_live_calls (every 5 s, silent for "
         "26 s); look whether beat runs"
     )
-    assert f"{late[1]}".startswith("✗ sweeps: did not end well in time: calls.tasks.send_overdue")
+    assert f"{late[1]}".startswith("✗ sweeps: did not end well in time: calls.tasks.watch_live")
 
 
 def test_a_sweep_that_fails_is_named_while_beat_goes_on(clock, in_beat, conclusions):
