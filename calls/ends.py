@@ -6,6 +6,7 @@ the sweep finds and sends. Nothing here waits for Vapi under a lock.
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -45,9 +46,8 @@ def sweep_at(moments: Iterable[datetime | None]) -> None:
     """
     soon = timezone.now() + 2 * SWEEP_INTERVAL
     for moment in {_rounded_up(moment) for moment in moments if moment and moment <= soon}:
-        transaction.on_commit(
-            lambda moment=moment: current_app.send_task(SWEEP_TASK, eta=moment), robust=True
-        )
+        sweep = partial(current_app.send_task, SWEEP_TASK, eta=moment)
+        transaction.on_commit(sweep, robust=True)
 
 
 def mark_end(call: Call, *, money_ended_at: datetime | None) -> None:
@@ -102,7 +102,7 @@ def send_ends(call_pks: Iterable[UUID]) -> None:
     due = [call for call in calls if call.is_to_be_told_to_end]
     urls = {call.pk: decrypt_control_url(call.control_url_encrypted) for call in due}
     reachable = [(call.pk, url) for call in due if (url := urls[call.pk])]
-    failures = dict.fromkeys((call.pk for call in due), _NO_ADDRESS)
+    failures: dict[UUID, str | None] = {call.pk: _NO_ADDRESS for call in due}
     results = send_control([ControlMessage(url=url, body=_END_CALL) for _, url in reachable])
     failures |= {pk: failure for (pk, _), failure in zip(reachable, results, strict=True)}
     if due:
