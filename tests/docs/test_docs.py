@@ -122,7 +122,10 @@ def test_every_decision_is_in_the_list():
     assert sorted(decisions) == listed
 
 
-@pytest.mark.parametrize("command", ["run", "demo", "test", "check", "test-unit", "test-e2e"])
+@pytest.mark.parametrize(
+    "command",
+    ["run", "demo", "verify", "load-test", "test", "test-unit", "test-e2e", "check", "schema"],
+)
 def test_make_knows_how(command):
     planned = subprocess.run(
         ["make", "--dry-run", command],
