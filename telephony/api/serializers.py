@@ -20,10 +20,10 @@ class WantedNumberSerializer(serializers.Serializer[Any]):
         validators=[RegexValidator(r"^[A-Z]{2}\Z", "Write a country as two letters, like GB.")],
         help_text="Two letters, like GB.",
     )
-    numberType = serializers.ChoiceField(  # noqa: N815 - the contract's name
+    numberType = serializers.ChoiceField(
         NumberOrder.NumberType.choices, default=NumberOrder.NumberType.LOCAL
     )
-    areaCode = TextField(  # noqa: N815 - the contract's name
+    areaCode = TextField(
         required=False,
         validators=[RegexValidator(r"^[0-9]{1,6}\Z", "Write an area code as 1 to 6 digits.")],
         help_text="Digits, like 20 or 020. Not every country's numbers can be chosen by it.",
@@ -43,17 +43,17 @@ class WantedNumberSerializer(serializers.Serializer[Any]):
 
 
 class AvailableNumberSerializer(serializers.Serializer[Any]):
-    phoneNumber = serializers.CharField(source="number")  # noqa: N815
+    phoneNumber = serializers.CharField(source="number")
     locality = serializers.CharField(help_text="Blank where it is not known.")
     region = serializers.CharField(help_text="Blank where it is not known.")
-    needsAddress = serializers.BooleanField(  # noqa: N815
+    needsAddress = serializers.BooleanField(
         source="needs_address", help_text="Whether an address has to be registered first."
     )
 
 
 class AvailableNumbersSerializer(serializers.Serializer[Any]):
     numbers = AvailableNumberSerializer(many=True)
-    monthlyPricePence = serializers.IntegerField(  # noqa: N815
+    monthlyPricePence = serializers.IntegerField(
         help_text="What each costs a month, in pence. The purchase pays the first month."
     )
 
@@ -62,10 +62,10 @@ class ProvisionedSerializer(serializers.Serializer[Any]):
     success = serializers.BooleanField()
     duplicate = serializers.BooleanField(help_text="Whether this key had bought it before.")
     id = serializers.UUIDField(source="phone_number_id", help_text="To release it by.")
-    phoneNumber = serializers.CharField(source="number")  # noqa: N815
-    vapiPhoneId = serializers.CharField(source="vapi_phone_number_id")  # noqa: N815
-    transactionId = serializers.UUIDField(source="transaction_id")  # noqa: N815
-    balanceAfterPence = serializers.IntegerField(source="balance_after_pence")  # noqa: N815
+    phoneNumber = serializers.CharField(source="number")
+    vapiPhoneId = serializers.CharField(source="vapi_phone_number_id")
+    transactionId = serializers.UUIDField(source="transaction_id")
+    balanceAfterPence = serializers.IntegerField(source="balance_after_pence")
 
 
 class NotEnoughForNumberSerializer(ErrorSerializer):
@@ -73,30 +73,30 @@ class NotEnoughForNumberSerializer(ErrorSerializer):
         help_text="The price, in pence."
     )
     current = serializers.IntegerField(help_text="What is not held for calls, in pence.")
-    shortfallPence = serializers.IntegerField()  # noqa: N815
-    canRetry = serializers.BooleanField(  # noqa: N815
+    shortfallPence = serializers.IntegerField()
+    canRetry = serializers.BooleanField(
         help_text="True: with more money, the same request and key can be sent again."
     )
 
 
 class InProgressSerializer(ErrorSerializer):
-    idempotencyKey = serializers.CharField(help_text="To ask again with.")  # noqa: N815
+    idempotencyKey = serializers.CharField(help_text="To ask again with.")
 
 
 class NumberSerializer(serializers.ModelSerializer[PhoneNumber]):
-    phoneNumber = serializers.CharField(source="number")  # noqa: N815
-    vapiPhoneId = serializers.CharField(source="vapi_phone_number_id", allow_null=True)  # noqa: N815
-    monthlyPricePence = serializers.IntegerField(  # noqa: N815
+    phoneNumber = serializers.CharField(source="number")
+    vapiPhoneId = serializers.CharField(source="vapi_phone_number_id", allow_null=True)
+    monthlyPricePence = serializers.IntegerField(
         source="monthly_price_pence", allow_null=True, help_text="Null: nothing is charged for it."
     )
-    paidUntil = serializers.DateTimeField(source="paid_until", allow_null=True)  # noqa: N815
-    unpaidSince = serializers.DateTimeField(  # noqa: N815
+    paidUntil = serializers.DateTimeField(source="paid_until", allow_null=True)
+    unpaidSince = serializers.DateTimeField(
         source="rent_unpaid_since",
         allow_null=True,
         help_text="When the month that is due could first not be paid; 7 days later the number is "
         "released.",
     )
-    createdAt = serializers.DateTimeField(source="created_at")  # noqa: N815
+    createdAt = serializers.DateTimeField(source="created_at")
 
     class Meta:
         model = PhoneNumber
@@ -125,5 +125,5 @@ class NumbersQuerySerializer(PageQuerySerializer):
 class ReleasedSerializer(serializers.Serializer[Any]):
     success = serializers.BooleanField()
     id = serializers.UUIDField()
-    phoneNumber = serializers.CharField()  # noqa: N815
+    phoneNumber = serializers.CharField()
     status = serializers.ChoiceField(["released"])
