@@ -58,9 +58,12 @@ def body_of(request: Request, serializer_class: type[Serializer[Any]]) -> dict[s
 def query_of(request: Request, serializer_class: type[Serializer[Any]]) -> dict[str, Any]:
     """The query parameters, as the serializer reads them. Raises ValidationError.
 
-    One without a value is wrong like any other value, and one that comes twice is not guessed at.
+    One without a value is wrong like any other value; one without a name, or that comes twice, is
+    not guessed at.
     """
     for name, values in request.query_params.lists():
+        if not name:
+            raise ValidationError({"query": ["Every parameter needs a name."]})
         if len(values) > 1:
             raise ValidationError({name: ["Send this once."]})
     # As a dict: in Django's own type, a parameter without a value would count as one that is not

@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("wallets", "0004_running_totals")]
+    dependencies = [("wallets", "0005_corrections")]
 
     operations = [
         migrations.AddIndex(

@@ -48,7 +48,7 @@ def _eventually(look: Callable[[], Finding | None], give_up_at: float) -> Findin
 
 
 def _worker() -> Finding | None:
-    answers = app.control.ping(timeout=_PING_SECONDS)
+    answers = app.control.ping(timeout=_PING_SECONDS) or []
     names = ", ".join(sorted(name for answer in answers for name in answer))
     return ok("worker", f"{names} answers") if answers else None
 
