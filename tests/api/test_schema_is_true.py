@@ -79,7 +79,7 @@ def history(one_transaction, organization, monkeypatch):
 
 @pytest.mark.usefixtures("history")
 @SCHEMA.parametrize()
-@settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_endpoint_does_what_the_schema_says(case, people, organization):
     # Whoever asks is chosen by what is asked, so that a failure happens again.
     headers = people[zlib.crc32(repr((case.query, case.body, case.headers)).encode()) % len(people)]
