@@ -158,7 +158,7 @@ def test_control_if_a_claim_could_keep_the_id_the_cheap_organization_would_pay()
     call = VapiCall(number=PhoneNumberFactory(organization=payer))
     self_reported.reserve(organization_id=cheap.pk, call_id=call.id, estimated_minutes=5)
 
-    with mock.patch.object(identity, "_may_keep", lambda *_: True):
+    with mock.patch.object(identity, "_may_keep", return_value=True):
         receive(call.report(after(0), after(61)))
 
     assert wallet_figures(payer).balance_pence == 1000
