@@ -33,8 +33,11 @@ demo: setup
 	@$(PY) -m voxbilling.stack demo
 
 # Each on a stack of its own, beside the one that may be running.
-verify load-test: setup
-	@$(PY) -m voxbilling.stack $@ $(ARGS)
+verify: setup
+	@$(PY) -m voxbilling.stack verify
+
+load-test: setup
+	@$(PY) -m voxbilling.stack load-test $(ARGS)
 
 # The tests that drive a whole stack have the machine to themselves: what they ask of it, such as
 # answers within Vapi's limit, is not asked of a machine that is busy with other tests. Exit code 5

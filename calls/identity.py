@@ -65,10 +65,8 @@ def lock_call(reference: CallReference) -> LockedCall | None:
     owners = {found.organization_id for found in (claim, payer) if found is not None}
     organizations = {owner: lock_organization(owner) for owner in sorted(owners)}
     # Looked up under the lock: another message of this call may have recorded it meanwhile.
-    calls = Call.objects.select_for_update(no_key=True, of=["self"]).select_related(
-        "phone_number__assistant", "assistant"
-    )
-    call = _by_id(calls.filter(organization__in=owners), vapi_call_id)
+    calls = lock_calls(Call.objects.filter(organization__in=owners))
+    call = _by_id(calls, vapi_call_id)
     if call is None and claim is not None:
         claim = find_reservation(vapi_call_id)
     if not is_certain:
@@ -78,6 +76,12 @@ def lock_call(reference: CallReference) -> LockedCall | None:
     if reference.control_url and not call.is_over:
         call.control_url_encrypted = encrypt_control_url(reference.control_url)
     return LockedCall(call=call, organization=organizations[call.organization_id])
+
+
+def lock_calls(calls: QuerySet[Call]) -> QuerySet[Call]:
+    """Calls to be locked, after their organizations, with what authorizing them takes."""
+    locked = calls.select_for_update(no_key=True, of=["self"])
+    return locked.select_related("phone_number__assistant", "assistant")
 
 
 def find_payer(reference: CallReference) -> Payer | None:

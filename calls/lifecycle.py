@@ -13,7 +13,7 @@ import structlog
 from django.conf import settings
 from django.utils import timezone
 
-from calls import kill_switch
+from calls import ends, kill_switch
 from calls.ended_reasons import waiver_for
 from calls.identity import LockedCall, lock_call
 from calls.models import Call
@@ -183,7 +183,7 @@ def _keep_alive(locked: LockedCall, received_at: datetime) -> str:
     if call.settled_at is not None:
         # A call is settled once, so nothing would pay for what comes now.
         call.add_attention("The customer's program settled this call while Vapi shows it alive.")
-        kill_switch.order_end(call, money_ended_at=None)
+        ends.order_end(call, money_ended_at=None)
         return "Ended: the call is settled."
     text = f"Noted: {call.vapi_status}."
     if call.authorization == Call.Authorization.PENDING:
@@ -200,7 +200,7 @@ def _keep_alive(locked: LockedCall, received_at: datetime) -> str:
     elif call.authorization_answer is None:
         # One that was refused by an answer hears that answer, and is ended by Vapi.
         is_suspended = locked.organization.is_suspended
-        kill_switch.order_end(call, money_ended_at=None if is_suspended else received_at)
+        ends.order_end(call, money_ended_at=None if is_suspended else received_at)
     return text
 
 
@@ -208,6 +208,7 @@ def _end(call: Call, ended_reason: str | None, ended_at: datetime) -> str:
     call.ended_at = ended_at
     call.ended_reason = ended_reason or ""
     call.control_url_encrypted = ""
+    call.check_at = None
     call.end_retry_at = None
     return "Ended; its report is awaited."
 

@@ -17,7 +17,13 @@ class Call(models.Model):
     """
 
     # The tenant role may not read these: customers' pages and answers defer them.
-    HIDDEN_FROM_CUSTOMERS = ("control_url_encrypted", "vapi_cost_usd", "attention")
+    HIDDEN_FROM_CUSTOMERS = (
+        "control_url_encrypted",
+        "vapi_cost_usd",
+        "attention",
+        "check_at",
+        "warned_at",
+    )
 
     class Authorization(models.TextChoices):
         PENDING = "pending", "not asked yet"
@@ -87,6 +93,14 @@ class Call(models.Model):
         help_text="As Vapi or, before it, the customer's program reported it, charged or not.",
     )
 
+    check_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="When the money of a live call is looked at next; empty for any other call.",
+    )
+    warned_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the caller was told that the money ends."
+    )
     money_ended_at = models.DateTimeField(
         null=True, blank=True, help_text="When the money of a call that was ended by us ran out."
     )
@@ -124,6 +138,14 @@ class Call(models.Model):
                 condition=Q(end_retry_at__isnull=False),
                 name="idx_calls_end_retry",
             ),
+            models.Index(
+                fields=["check_at"], condition=Q(check_at__isnull=False), name="idx_calls_check"
+            ),
+            models.Index(
+                fields=["organization"],
+                condition=Q(ended_at=None, announced_by_vapi=True),
+                name="idx_calls_not_ended",
+            ),
             # Customers page through their calls by these, newest first.
             models.Index(fields=["organization", "created_at", "id"], name="idx_calls_page"),
             models.Index(
@@ -137,6 +159,10 @@ class Call(models.Model):
             ),
         ]
         constraints = [
+            models.CheckConstraint(
+                condition=Q(check_at=None) | Q(ended_at=None, end_ordered_at=None),
+                name="calls_checked_while_live",
+            ),
             models.CheckConstraint(
                 condition=Q(settled_at=None, charged_pence=None, uncollected_pence=None)
                 | Q(
@@ -190,6 +216,13 @@ class Call(models.Model):
     def payer_is_known(self) -> bool:
         """Whether Vapi's facts name who pays; if not, a customer's program claimed the call."""
         return self.phone_number_id is not None or self.assistant_id is not None
+
+    @property
+    def is_to_be_told_to_end(self) -> bool:
+        """Whether we decided that it ends, and neither Vapi took the order nor it has ended."""
+        return (
+            self.end_ordered_at is not None and self.end_sent_at is None and self.ended_at is None
+        )
 
     def add_attention(self, sentence: str) -> None:
         """Show a sentence to staff, once; the caller saves."""

@@ -45,7 +45,7 @@ def lease_end() -> datetime:
 
 def take(rows: QuerySet[Work]) -> Work | None:
     """Take the row that has been due longest, if there is one that nobody takes right now."""
-    with transaction.atomic():
+    with transaction.atomic(durable=True):
         row = (
             rows.filter(work_due_at__lte=timezone.now())
             .select_for_update(skip_locked=True, no_key=True)

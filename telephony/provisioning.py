@@ -116,7 +116,8 @@ def resume_orders() -> int:
     return leases.sweep(NumberOrder.objects.all(), _complete)
 
 
-@transaction.atomic
+# Durable: the charge is there for the sweep before any provider hears of the order.
+@transaction.atomic(durable=True)
 def _open_order(
     organization_id: UUID | str,
     country: str,

@@ -33,7 +33,7 @@ def release_number(*, organization_id: UUID | str, phone_number_id: UUID) -> Pho
     do it now: then the sweep does. Never called in a transaction.
     """
     numbers = PhoneNumber.objects.filter(pk=phone_number_id, organization_id=organization_id)
-    with transaction.atomic():
+    with transaction.atomic(durable=True):
         number = numbers.select_for_update(no_key=True).get()
         if not number.is_bought:
             raise EnteredByStaff(

@@ -25,7 +25,7 @@ def _every(seconds: int, task: str) -> dict[str, Any]:
 
 
 app.conf.beat_schedule = {
-    "send_overdue_ends": _every(5, "calls.tasks.send_overdue_ends"),
+    "watch_live_calls": _every(5, "calls.tasks.watch_live_calls"),
     "cleanup_expired_reservations": _every(60, "wallets.tasks.cleanup_expired_reservations"),
     "retry_webhook_events": _every(60, "webhooks.tasks.retry_webhook_events"),
     "resume_number_orders": _every(30, "telephony.tasks.resume_number_orders"),

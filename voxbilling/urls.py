@@ -17,6 +17,7 @@ urlpatterns = [
     path("api/auth/token/refresh/", tokens.TokenRefreshView.as_view()),
     path("api/billing/", include("wallets.api.urls")),
     path("api/", include("calls.api.urls")),
+    path("api/managed-telephony/", include("telephony.api.urls")),
     path("api/schema/", views.SchemaView.as_view(), name="api-schema"),
     path("api/docs/", views.DocsView.as_view()),
     re_path("^api/", views.unknown),

@@ -1,6 +1,6 @@
 """Reads of wallets. Nothing here locks or writes."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -9,7 +9,11 @@ from django.db.models import Q
 
 from voxbilling.api.pages import Cursor, Page, page_of
 from wallets.errors import OrganizationNotFound
-from wallets.ledger.reservations import find_reservation
+from wallets.ledger.reservations import (
+    by_call_id,
+    find_reservation,
+    find_reservations_of_calls,
+)
 from wallets.models import CreditReservation, CreditTransaction, Organization
 
 
@@ -44,6 +48,14 @@ def reservation_of_call(call_id: str, organization_id: UUID) -> CreditReservatio
     return reservation if is_own else None
 
 
+def reservations_of_calls(
+    call_ids: Collection[str], organization_ids: Collection[UUID]
+) -> dict[str, CreditReservation]:
+    """The reservations of many calls of these organizations, by either id, in one statement."""
+    found = find_reservations_of_calls(call_ids)
+    return by_call_id(found.filter(organization__in=organization_ids))
+
+
 @dataclass(frozen=True, kw_only=True)
 class CallMoney:
     """What is held for a call now, in pence, and the entry that charged it, if one did."""
@@ -54,13 +66,8 @@ class CallMoney:
 
 def money_of_calls(call_ids: Sequence[str], organization_id: UUID) -> dict[str, CallMoney]:
     """The figures of each of these calls of an organization, by its id, in two statements."""
-    reservations = CreditReservation.objects.filter(
-        Q(call_id__in=call_ids) | Q(vapi_call_id__in=call_ids), organization_id=organization_id
-    )
-    by_id = {row.call_id: row for row in reservations} | {
-        row.vapi_call_id: row for row in reservations if row.vapi_call_id is not None
-    }
-    of_calls = Q(reservation__in=[row.pk for row in reservations])
+    by_id = reservations_of_calls(call_ids, [organization_id])
+    of_calls = Q(reservation__in=[row.pk for row in by_id.values()])
     # One type at a time, since each has an index of its own. A call that was settled at 0 was
     # charged by its correction, if at all.
     entries = CreditTransaction.objects.filter(

@@ -180,7 +180,7 @@ def test_given_guesses_then_every_key_that_they_leave_expires(ada, sign_in):
     for number in range(5):
         sign_in(username=f"user {number}", password="wrong")
 
-    client = cache._cache.get_client()
+    client = throttles._valkey()
     keys = client.keys(f"{cache.key_prefix}:*")
     assert len(keys) == 6
     assert all(0 < client.ttl(key) <= 600 for key in keys)

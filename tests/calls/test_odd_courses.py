@@ -5,7 +5,6 @@ from decimal import Decimal
 
 import pytest
 
-from calls import tasks
 from tests.factories import AssistantFactory, OrganizationFactory, PhoneNumberFactory
 from tests.webhooks.fixtures import (
     START,
@@ -16,6 +15,7 @@ from tests.webhooks.fixtures import (
     after,
     assert_money,
     call_of,
+    send_overdue_ends,
 )
 from tests.webhooks.vapi_payloads import VapiCall
 from wallets import ledger
@@ -114,7 +114,7 @@ def test_given_an_order_without_an_address_when_the_address_comes_then_it_is_sen
     end_tasks.run()
     for second in range(5, 145, 5):
         clock.at(second)
-        tasks.send_overdue_ends()
+        send_overdue_ends()
         end_tasks.run()
 
     call.control_url = control_server.url("late")

@@ -11,7 +11,7 @@ from voxbilling import celery, heartbeat
 from voxbilling.celery import app, periodic_tasks
 from voxbilling.operations.verification import processes
 
-FIVE_SECONDS, HOURLY = "calls.tasks.send_overdue_ends", "wallets.tasks.check_ledger"
+FIVE_SECONDS, HOURLY = "calls.tasks.watch_live_calls", "wallets.tasks.check_ledger"
 
 
 @pytest.fixture(autouse=True)
@@ -75,9 +75,9 @@ def test_other_processes_publish_without_a_record():
 
 def test_a_sweep_that_ended_well_is_recorded_and_other_tasks_are_not(clock):
     ended_well(FIVE_SECONDS)
-    ended_well("calls.kill_switch.send_end")
+    ended_well("calls.ends.send_end")
 
-    found = heartbeat.read([FIVE_SECONDS, "calls.kill_switch.send_end"])
+    found = heartbeat.read([FIVE_SECONDS, "calls.ends.send_end"])
 
     assert set(found.finished) == {FIVE_SECONDS}
 
@@ -125,10 +125,10 @@ def test_three_turns_and_ten_seconds_are_forgiven(clock, in_beat, conclusions):
 
     assert not any(finding.is_failure for finding in in_time)
     assert f"{late[0]}" == (
-        "✗ beat: did not publish in time: calls.tasks.send_overdue_ends (every 5 s, silent for "
+        "✗ beat: did not publish in time: calls.tasks.watch_live_calls (every 5 s, silent for "
         "26 s); look whether beat runs"
     )
-    assert f"{late[1]}".startswith("✗ sweeps: did not end well in time: calls.tasks.send_overdue")
+    assert f"{late[1]}".startswith("✗ sweeps: did not end well in time: calls.tasks.watch_live")
 
 
 def test_a_sweep_that_fails_is_named_while_beat_goes_on(clock, in_beat, conclusions):

@@ -101,8 +101,8 @@ def test_a_whole_production_is_found_whole_until_beat_dies(environment, worker, 
     # Then beat is named, with what it should have published, and the sweeps that nobody started
     assert exit_code == 1
     assert [line.split(" (")[0] for line in failures] == [
-        "✗ beat: did not publish in time: calls.tasks.send_overdue_ends",
-        "✗ sweeps: did not end well in time: calls.tasks.send_overdue_ends",
+        "✗ beat: did not publish in time: calls.tasks.watch_live_calls",
+        "✗ sweeps: did not end well in time: calls.tasks.watch_live_calls",
     ]
 
 

@@ -32,6 +32,9 @@ GOOD = {
     "commit_reserved_credits": {"call_id": "held", "duration_seconds": 10},
     "correct_settlement": {"call_id": "owed call", "duration_seconds": 10},
     "extend_reservation": {"call_id": "held", "cover_seconds": 600},
+    "extend_reservations": {
+        "extensions": [ledger.Extension(call_id="held", cover_seconds=600)],
+    },
     "give_up_call_id": {"call_id": "held"},
     "recover_owed": {"amount_pence": 10, "description": "d", "idempotency_key": "k"},
     "release_reservation": {"call_id": "held"},
@@ -77,6 +80,15 @@ BAD = {
     "duration_seconds": NOT_SECONDS,
     "cover_seconds": NOT_SECONDS,
     "estimated_minutes": NOT_MINUTES,
+    "extensions": [
+        None,
+        "held",
+        ["held"],
+        [None],
+        {},
+        1,
+        [ledger.Extension(call_id="held", cover_seconds=1)] * 501,
+    ],
     "live_until": NOT_MOMENTS,
     "created_by_id": NOT_USERS,
 }
@@ -133,6 +145,14 @@ def test_a_bad_argument_is_refused_with_a_sentence(organization, name, argument)
                 COMMANDS[name](**arguments)
             assert type(refusal.value) is ValueError  # ours, and not one that came up on the way
             str(refusal.value).encode()  # can be shown and logged
+
+
+@pytest.mark.parametrize("argument", ["call_id", "cover_seconds", "live_until"])
+def test_an_extension_refuses_what_extend_reservation_refuses(argument):
+    good = {"call_id": "held", "cover_seconds": 600}
+    for value in BAD[argument]:
+        with pytest.raises(ValueError, match=r"^\S.{15,}\.$"):
+            ledger.Extension(**good | {argument: value})
 
 
 NOT_ORGANIZATIONS = [uuid.UUID(int=0), str(uuid.UUID(int=7)), "", "not an id", "\0", "\ud800",

@@ -26,6 +26,7 @@ from tests.wallets.steps import (
     write_off,
 )
 from tests.wallets.test_ledger_arguments import COMMANDS
+from wallets import ledger
 
 ORGANIZATION = re.compile(r'"organizations"')
 LOCK = re.compile(r'^SELECT .* FROM "organizations" .*FOR NO KEY UPDATE( SKIP LOCKED)?$')
@@ -40,6 +41,9 @@ RUN = {
     "commit_reserved_credits": lambda organization: commit("held", 61),
     "correct_settlement": lambda organization: correct(organization, "owed call", 121),
     "extend_reservation": lambda organization: extend("held", 600),
+    "extend_reservations": lambda organization: ledger.extend_reservations(
+        extensions=[ledger.Extension(call_id="held", cover_seconds=600)]
+    ),
     "give_up_call_id": lambda organization: give_up(organization, "held"),
     "recover_owed": lambda organization: recover(organization, 10),
     "release_reservation": lambda organization: release("held"),
@@ -54,6 +58,7 @@ MOST = {
     "reserve_call_credits": 5,
     "commit_reserved_credits": 6,
     "extend_reservation": 5,
+    "extend_reservations": 5,
     "release_reservation": 5,
 }
 
@@ -158,6 +163,9 @@ def test_no_command_needs_more_statements_for_a_long_history(organization):
         "a correction again": lambda one: correct(one, held[one], 721),
         "give_up_call_id": lambda one: give_up(one, f"no hold of {one.pk}"),
         "release_reservation": lambda one: release(f"new call of {one.pk}"),
+        "extend_reservations": lambda organization: ledger.extend_reservations(
+            extensions=[ledger.Extension(call_id="held", cover_seconds=600)]
+        ),
         "recover_owed": lambda one: recover(one, 10),
         "write_off_owed": lambda one: write_off(one, 10),
         "set_debt_limit": lambda one: set_debt_limit(one, 10),

@@ -8,11 +8,14 @@ import hashlib
 import math
 import time
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 
 import structlog
-from django.core.cache import cache
+from django.conf import settings
+from django.core.cache import cache as django_cache
+from redis import Redis
 from redis.exceptions import RedisError
 from rest_framework.exceptions import Throttled
 from rest_framework.request import Request
@@ -50,7 +53,8 @@ def count(limit: Limit, who: str) -> str:
     """
     window, elapsed_seconds = divmod(time.time(), limit.window_seconds)
     # Hashed: whatever people send as their name makes a key that is short and safe.
-    key = f"throttle:{limit.name}:{int(window)}:{hashlib.sha256(who.encode()).hexdigest()[:32]}"
+    hashed = hashlib.sha256(who.encode()).hexdigest()[:32]
+    key = django_cache.make_key(f"throttle:{limit.name}:{int(window)}:{hashed}")
     counted = _add(key, 1, limit.window_seconds)
     if counted is not None and counted > limit.requests:
         raise Throttled(wait=math.ceil(limit.window_seconds - elapsed_seconds))
@@ -63,20 +67,28 @@ def give_back(key: str) -> None:
 
 
 def _add(key: str, difference: int, window_seconds: int) -> int | None:
-    """The new count; None if there is none, because Valkey does not answer or forgot it."""
+    """The new count; None while Valkey does not answer."""
     global _silent_until
     if time.monotonic() < _silent_until:
         return None
+    # In one round trip. A count that is there keeps its number, and outlives its window by no more
+    # than this.
+    commands = _valkey().pipeline(transaction=False)
+    commands.set(key, 0, ex=2 * window_seconds, nx=True)
+    commands.incrby(key, difference)
     try:
-        # No count outlives its window by more than this. One that is there keeps its number.
-        cache.add(key, 0, timeout=2 * window_seconds)
-        return int(cache.incr(key, difference))
-    except ValueError:
-        return None
+        return int(commands.execute()[-1])
     except RedisError as error:
         _silent_until = time.monotonic() + _ASK_AGAIN_SECONDS
         logger.warning("requests_not_counted", error=str(error))
         return None
+
+
+@cache
+def _valkey() -> Redis:
+    """The server of Django's cache. Its own `incr` takes three round trips where this takes one."""
+    server = settings.CACHES["default"]
+    return Redis.from_url(server["LOCATION"], **server["OPTIONS"])
 
 
 class PerUser(BaseThrottle):

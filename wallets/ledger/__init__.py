@@ -27,6 +27,7 @@ from wallets.ledger.credits import add_credits, adjust_balance, claw_back
 from wallets.ledger.displacement import give_up_call_id
 from wallets.ledger.expiry import cleanup_expired_reservations
 from wallets.ledger.holds import extend_reservation, release_reservation, reserve_call_credits
+from wallets.ledger.live_holds import Extension, extend_reservations
 from wallets.ledger.owed import recover_owed, write_off_owed
 from wallets.ledger.settlement import commit_reserved_credits
 from wallets.ledger.standing import resume_organization, set_debt_limit, suspend_organization
@@ -36,6 +37,7 @@ __all__ = [
     "MAX_DESCRIPTION_LENGTH",
     "CallNotSettled",
     "DebtLimitInUse",
+    "Extension",
     "IdempotencyConflict",
     "InsufficientBalance",
     "LedgerError",
@@ -51,6 +53,7 @@ __all__ = [
     "commit_reserved_credits",
     "correct_settlement",
     "extend_reservation",
+    "extend_reservations",
     "give_up_call_id",
     "recover_owed",
     "release_reservation",

@@ -1,9 +1,10 @@
 """Finding, locking and making the one reservation of a call."""
 
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from wallets.errors import IdempotencyConflict, ReservationNotFound
@@ -33,6 +34,19 @@ def find_reservations(call_id: str, *, vapi_call_id: str) -> list[CreditReservat
             row.call_id != call_id,
         ),
     )
+
+
+def find_reservations_of_calls(call_ids: Collection[str]) -> QuerySet[CreditReservation]:
+    """The reservations of many calls, by either of their ids."""
+    return CreditReservation.objects.filter(Q(call_id__in=call_ids) | Q(vapi_call_id__in=call_ids))
+
+
+def by_call_id(reservations: Iterable[CreditReservation]) -> dict[str, CreditReservation]:
+    """Reservations by their ids: an id means `vapi_call_id` first, then `call_id`."""
+    rows = list(reservations)
+    return {row.call_id: row for row in rows} | {
+        row.vapi_call_id: row for row in rows if row.vapi_call_id
+    }
 
 
 def lock_reservation(call_id: str) -> tuple[Organization, CreditReservation]:
@@ -65,6 +79,23 @@ def close_uncharged(organization: Organization, reservation: CreditReservation) 
 
 def default_expiry(now: datetime) -> datetime:
     return now + timedelta(minutes=settings.RESERVATION_TTL_MINUTES)
+
+
+def renewed_expiry(reservation: CreditReservation, live_until: datetime | None) -> datetime:
+    """When a hold expires whose call was just seen alive; never earlier than before."""
+    return max(filter(None, [reservation.expires_at, default_expiry(timezone.now()), live_until]))
+
+
+def missing_pence(
+    organization: Organization, reservation: CreditReservation, cover_seconds: int
+) -> int:
+    """Pence that a hold lacks to cover this many seconds, as far as the wallet can pay them."""
+    tariff = reservation.tariff
+    wanted_pence = tariff.price(cover_seconds)
+    possible_pence = reservation.reserved_pence + organization.spendable_on_calls_pence
+    if wanted_pence > possible_pence:
+        wanted_pence = tariff.largest_hold(possible_pence)
+    return max(wanted_pence - reservation.reserved_pence, 0)
 
 
 def new_reservation(

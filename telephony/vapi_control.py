@@ -1,0 +1,55 @@
+"""Speaking to live calls through their control URLs, many at the same time.
+
+A control URL is a secret: whoever has it can end the call. No text here names one.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import httpx
+
+# A control request is a few bytes to a live call; one that takes longer is better sent again.
+CONTROL_TIMEOUT_SECONDS = 5.0
+MOST_AT_ONCE = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlMessage:
+    """What one live call is told: `{"type": "end-call"}` or `{"type": "say", "content": …}`."""
+
+    url: str
+    body: dict[str, str]
+
+
+def send_control(messages: Sequence[ControlMessage]) -> list[str | None]:
+    """Send all of these at the same time; for each, why Vapi did not take it, or None.
+
+    Never called under a lock or in a transaction.
+    """
+    return asyncio.run(_send_all(messages)) if messages else []
+
+
+async def _send_all(messages: Sequence[ControlMessage]) -> list[str | None]:
+    # Without a limit of its own, the client would let 100 go and time the others out in its queue.
+    at_once = asyncio.Semaphore(MOST_AT_ONCE)
+    limits = httpx.Limits(max_connections=MOST_AT_ONCE)
+    async with httpx.AsyncClient(timeout=CONTROL_TIMEOUT_SECONDS, limits=limits) as client:
+
+        async def send(message: ControlMessage) -> str | None:
+            async with at_once:
+                return await _send(client, message)
+
+        return await asyncio.gather(*(send(message) for message in messages))
+
+
+async def _send(client: httpx.AsyncClient, message: ControlMessage) -> str | None:
+    try:
+        response = await client.post(message.url, json=message.body)
+    # InvalidURL, which is no HTTPError, is for what httpx cannot parse; UnicodeError for a host
+    # name that the resolver cannot encode.
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+        return f"The call's control address failed: {type(error).__name__}."
+    if not response.is_success:
+        return f"The call's control address answered {response.status_code}."
+    return None
