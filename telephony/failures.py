@@ -6,7 +6,10 @@ from telephony import twilio_client
 from telephony.models import NumberOrder
 from telephony.providers import ProviderError, Refused
 
-_NOT_CHARGED = "You were not charged. To try again, send a new Idempotency-Key."
+_NOT_CHARGED = (
+    "Nothing was charged: the price is back in your wallet. To try again, send a new "
+    "Idempotency-Key."
+)
 
 
 @dataclass(frozen=True)

@@ -167,6 +167,21 @@ class NumbersView(OrganizationView):
         "List phone numbers",
         parameters=[NumbersQuerySerializer],
         answers={200: NumbersSerializer},
+        example_answer={
+            "numbers": [
+                {
+                    "id": "4b8f6a0e-7a56-4a66-9d1b-3a1f0b1f6a10",
+                    "phoneNumber": "+442079460123",
+                    "vapiPhoneId": "0d3a2b9e-58a5-4a1f-8f6e-6f3f6d9b1c22",
+                    "status": "active",
+                    "monthlyPricePence": 1_000,
+                    "paidUntil": "2026-12-22T12:00:00Z",
+                    "unpaidSince": None,
+                    "createdAt": "2026-11-22T12:00:00Z",
+                }
+            ],
+            "pagination": {"limit": 20, "next": None, "previous": None},
+        },
     )
     @reads
     def get(self, request: Request) -> Response:

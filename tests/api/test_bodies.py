@@ -7,6 +7,7 @@ from rest_framework import serializers
 
 from voxbilling.api import parsers
 from voxbilling.api.fields import TextField, WholeNumberField
+from voxbilling.storable_text import is_storable
 
 pytestmark = pytest.mark.django_db
 SIGN_IN = "/api/auth/token/"
@@ -84,7 +85,7 @@ def test_given_several_wrong_fields_then_each_is_named(ask):
         "code": "bad_input",
         "fields": {
             "username": ["Not a valid string."],
-            "password": ["This text has characters that cannot be stored."],
+            "password": ["Null characters are not allowed."],
         },
     }
 
@@ -124,3 +125,8 @@ def test_given_a_value_of_its_type_then_it_is_kept_as_it_is(right):
 
     assert fields.is_valid()
     assert fields.validated_data == right
+
+
+@pytest.mark.parametrize("character", ["\0", "\ud800", "\x01", "\ufffe", "\U0010ffff"])
+def test_given_any_character_then_the_field_takes_what_can_be_stored(character):
+    assert Fields(data={"text": f"a{character}"}).is_valid() == is_storable(character)

@@ -220,7 +220,7 @@ class TestADefiniteFailure:
     def test_it_is_refunded_at_once_and_says_so(self, organization, fake, operation, answer, code):
         fake.fail(operation, answer)
 
-        with pytest.raises(ProvisioningFailed, match="You were not charged") as failed:
+        with pytest.raises(ProvisioningFailed, match="Nothing was charged") as failed:
             buy(organization)
 
         assert failed.value.code == code

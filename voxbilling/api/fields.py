@@ -3,33 +3,26 @@
 from typing import Any
 
 from rest_framework import serializers
-from rest_framework.exceptions import ValidationError
-
-from voxbilling.storable_text import is_storable
-
-
-def _storable(text: str) -> None:
-    if not is_storable(text):
-        raise ValidationError("This text has characters that cannot be stored.")
 
 
 class TextField(serializers.CharField):
-    """Text that PostgreSQL can store, kept as it is; a number is no text. Blank text is refused."""
+    """Text that can be stored (voxbilling/storable_text.py), kept as it is, and not blank.
+
+    A number is no text. REST framework itself refuses NUL and halves of surrogate pairs.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(trim_whitespace=False, **options)
-        # In place of Django's: one sentence for all that cannot be stored.
-        self.validators = [
-            *(check for check in self.validators if "Prohibit" not in type(check).__name__),
-            _storable,
-        ]
 
     def run_validation(self, data: Any = serializers.empty) -> Any:
-        if data is not serializers.empty and data is not None and not isinstance(data, str):
-            self.fail("invalid")
         if isinstance(data, str) and not data.strip() and not self.allow_blank:
             self.fail("blank")
         return super().run_validation(data)
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return str(super().to_internal_value(data))
 
 
 class WholeNumberField(serializers.IntegerField):
