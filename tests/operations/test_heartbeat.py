@@ -17,7 +17,7 @@ FIVE_SECONDS, HOURLY = "calls.tasks.watch_live_calls", "wallets.tasks.check_ledg
 @pytest.fixture(autouse=True)
 def own_keys(settings):
     settings.CACHES = {
-        "default": {**settings.CACHES["default"], "KEY_PREFIX": f"test {uuid.uuid4()}"}
+        "default": {**settings.CACHES["default"], "KEY_PREFIX": f"test-{uuid.uuid4()}"}
     }
 
 

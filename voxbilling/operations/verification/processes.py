@@ -14,7 +14,7 @@ from voxbilling.celery import app, periodic_tasks
 from voxbilling.operations import health
 from voxbilling.operations.verification.findings import Finding, failed, ok
 
-START_SECONDS = 15
+START_SECONDS = 30
 _PING_SECONDS = 1.0
 _LOOK_SECONDS = 0.25
 # Beat and the worker may be busy, or restarting, for this many turns and these seconds.
