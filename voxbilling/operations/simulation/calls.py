@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from voxbilling.operations.simulation import vapi_payloads as payloads
+from voxbilling import vapi_payloads as payloads
 from voxbilling.operations.simulation.vapi import SimulatedVapi
-from voxbilling.operations.simulation.vapi_payloads import Message, SimulatedCall
+from voxbilling.vapi_payloads import Message, SimulatedCall
 
 
 class Kind(StrEnum):
