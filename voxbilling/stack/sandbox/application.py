@@ -5,7 +5,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
-from voxbilling.stack.sandbox import vapi
+from voxbilling.stack.sandbox import twilio, vapi, vapi_phone_numbers
+from voxbilling.stack.sandbox.faults import Faults
+from voxbilling.stack.sandbox.numbers import Numbers
 
 
 async def health(_request: Request) -> Response:
@@ -14,4 +16,13 @@ async def health(_request: Request) -> Response:
 
 def create() -> Starlette:
     """A sandbox that has seen nothing yet."""
-    return Starlette(routes=[Route("/healthz", health), Mount("/vapi", routes=vapi.routes())])
+    numbers, faults = Numbers(), Faults()
+    at_vapi = [*vapi.routes(), *vapi_phone_numbers.routes(numbers, faults)]
+    return Starlette(
+        routes=[
+            Route("/healthz", health),
+            *faults.routes(),
+            Mount("/twilio", routes=twilio.routes(numbers, faults)),
+            Mount("/vapi", routes=at_vapi),
+        ]
+    )

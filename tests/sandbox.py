@@ -1,0 +1,57 @@
+"""The sandbox as a server, for tests that talk to providers through the real clients."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+from granian.constants import Interfaces
+from granian.server.embed import Server
+
+from voxbilling.stack import ports
+from voxbilling.stack.sandbox import application
+
+_START_SECONDS = 30
+
+
+@contextmanager
+def running_sandbox() -> Iterator[str]:
+    """The URL of a sandbox that has seen nothing yet, in a thread of this process."""
+    with ports.reserve(0) as kept:
+        port = kept.getsockname()[1]
+        server = Server(
+            application.create(),
+            address="127.0.0.1",
+            port=port,
+            interface=Interfaces.ASGINL,
+            log_enabled=False,
+        )
+        loop: list[asyncio.AbstractEventLoop] = []
+
+        async def serve() -> None:
+            loop.append(asyncio.get_running_loop())
+            await server.serve()
+
+        thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{port}"
+        try:
+            _wait_until_it_answers(url)
+            yield url
+        finally:
+            loop[0].call_soon_threadsafe(server.stop)
+            thread.join()
+
+
+def _wait_until_it_answers(url: str) -> None:
+    give_up_at = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            httpx.get(f"{url}/healthz", trust_env=False)
+        except httpx.ConnectError:
+            assert time.monotonic() < give_up_at, "the sandbox did not start"
+            time.sleep(0.01)
+        else:
+            return
