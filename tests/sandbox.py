@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 from granian.constants import Interfaces
@@ -12,17 +13,18 @@ from granian.server.embed import Server
 
 from voxbilling.stack import ports
 from voxbilling.stack.sandbox import application
+from voxbilling.stack.sandbox.memory import Memory
 
 _START_SECONDS = 30
 
 
 @contextmanager
-def running_sandbox() -> Iterator[str]:
-    """The URL of a sandbox that has seen nothing yet, in a thread of this process."""
+def running_sandbox(file: Path | None = None) -> Iterator[str]:
+    """The URL of a sandbox that knows what this file does, in a thread of this process."""
     with ports.reserve(0) as kept:
         port = kept.getsockname()[1]
         server = Server(
-            application.create(),
+            application.create(Memory(file)),
             address="127.0.0.1",
             port=port,
             interface=Interfaces.ASGINL,

@@ -7,12 +7,13 @@ import httpx
 import pytest
 
 from voxbilling.stack.sandbox import application, vapi
+from voxbilling.stack.sandbox.memory import Memory
 
 
 @pytest.fixture
 def ask() -> Callable[..., httpx.Response]:
     """Send one request to a sandbox that has seen nothing yet."""
-    transport = httpx.ASGITransport(application.create())
+    transport = httpx.ASGITransport(application.create(Memory()))
 
     async def ask(method: str, path: str, **body: object) -> httpx.Response:
         async with httpx.AsyncClient(transport=transport, base_url="http://sandbox") as client:

@@ -270,6 +270,26 @@ def test_vapi_wants_a_key(url, header):
     assert answer.status_code == 401
 
 
+def test_numbers_outlast_the_sandbox_and_only_its_owner_reads_them(tmp_path):
+    file = tmp_path / "sandbox.json"
+    client = Client("ACmine", "a token")
+    key = {"Authorization": "Bearer a-key"}
+    with running_sandbox(file) as url:
+        client.api.base_url = f"{url}/twilio"
+        bought, released = buy(client), buy(client)
+        body = import_body(client, bought.phone_number)
+        imported = httpx.post(f"{url}/vapi/phone-number", json=body, headers=key).json()
+        released.delete()
+    assert file.stat().st_mode & 0o777 == 0o600
+    with running_sandbox(file) as url:
+        client.api.base_url = f"{url}/twilio"
+        assert [one.sid for one in client.incoming_phone_numbers.list()] == [bought.sid]
+        assert available(client)[0].phone_number == released.phone_number
+        assert httpx.get(f"{url}/vapi/phone-number", headers=key).json() == [imported]
+        deleted = httpx.delete(f"{url}/vapi/phone-number/{imported['id']}", headers=key)
+        assert deleted.status_code == 200
+
+
 def test_no_number_is_in_two_ranges_and_all_can_be_dialled():
     numbers = [number for place in RANGES for number in place.numbers()]
     assert len(numbers) == len(set(numbers))

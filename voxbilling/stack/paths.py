@@ -52,6 +52,11 @@ class DataDirectory:
         return self.root / "demo.json"
 
     @property
+    def sandbox(self) -> Path:
+        """What the sandbox must not forget."""
+        return self.root / "sandbox.json"
+
+    @property
     def _short_sockets_record(self) -> Path:
         return self.root / "sockets-directory"
 

@@ -1,4 +1,5 @@
-"""Serves the sandbox on the loopback, in one process.
+"""Serves the sandbox on the loopback, in one process. What it must not forget is kept in the data
+directory.
 
 python -m voxbilling.stack.sandbox --port N
 """
@@ -10,13 +11,20 @@ import signal
 from granian.constants import Interfaces
 from granian.server.embed import Server
 
+from voxbilling.environment import data_dir
+from voxbilling.stack.paths import DataDirectory
 from voxbilling.stack.sandbox.application import create
+from voxbilling.stack.sandbox.memory import Memory
 
 
 async def serve(port: int) -> None:
     """Serve until SIGTERM or SIGINT."""
     server = Server(
-        create(), address="127.0.0.1", port=port, interface=Interfaces.ASGINL, log_access=False
+        create(Memory(DataDirectory(data_dir()).sandbox)),
+        address="127.0.0.1",
+        port=port,
+        interface=Interfaces.ASGINL,
+        log_access=False,
     )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

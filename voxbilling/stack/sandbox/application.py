@@ -7,6 +7,7 @@ from starlette.routing import Mount, Route
 
 from voxbilling.stack.sandbox import twilio, vapi, vapi_phone_numbers
 from voxbilling.stack.sandbox.faults import Faults
+from voxbilling.stack.sandbox.memory import Memory
 from voxbilling.stack.sandbox.numbers import Numbers
 
 
@@ -14,10 +15,10 @@ async def health(_request: Request) -> Response:
     return JSONResponse({"status": "healthy", "service": "sandbox"})
 
 
-def create() -> Starlette:
-    """A sandbox that has seen nothing yet."""
-    numbers, faults = Numbers(), Faults()
-    at_vapi = [*vapi.routes(), *vapi_phone_numbers.routes(numbers, faults)]
+def create(memory: Memory) -> Starlette:
+    """A sandbox that knows what this memory does."""
+    numbers, faults = Numbers(memory), Faults()
+    at_vapi = [*vapi.routes(), *vapi_phone_numbers.routes(numbers, faults, memory)]
     return Starlette(
         routes=[
             Route("/healthz", health),

@@ -6,8 +6,10 @@ All come from ranges that regulators keep for fiction, so that nobody real is ev
 import re
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+
+from voxbilling.stack.sandbox.memory import Memory
 
 SOMEBODY_ELSE = "ACsomebody-else"
 
@@ -125,18 +127,22 @@ class SoldNumber:
     sid: str
     account_sid: str
     number: str
-    place: Range
     friendly_name: str
     address_sid: str | None
     bundle_sid: str | None
     bought_at: str
 
+    @property
+    def place(self) -> Range:
+        return next(place for place in RANGES if place.has(self.number))
+
 
 class Numbers:
     """Every number that there is, sold or not. Each is sold to one account at a time."""
 
-    def __init__(self) -> None:
-        self._sold: dict[str, SoldNumber] = {}
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._sold = memory.records("sold numbers")
 
     def unsold(self, country: str, kind: str) -> Iterator[tuple[str, Range]]:
         for place in RANGES:
@@ -152,36 +158,37 @@ class Numbers:
     def sell(
         self,
         number: str,
-        place: Range,
         account_sid: str,
         *,
         friendly_name: str,
         address_sid: str | None = None,
         bundle_sid: str | None = None,
     ) -> SoldNumber:
-        """Sell a number of this place that is for sale."""
+        """Sell a number that is for sale."""
         sold = SoldNumber(
             sid=f"PN{uuid.uuid4().hex}",
             account_sid=account_sid,
             number=number,
-            place=place,
             friendly_name=friendly_name,
             address_sid=address_sid,
             bundle_sid=bundle_sid,
             bought_at=datetime.now(UTC).isoformat(),
         )
-        self._sold[number] = sold
+        self._sold[number] = asdict(sold)
+        self._memory.keep()
         return sold
 
     def of(self, account_sid: str) -> list[SoldNumber]:
         """An account's numbers, those bought last first."""
-        return [sold for sold in reversed(self._sold.values()) if sold.account_sid == account_sid]
+        all_of_them = (SoldNumber(**record) for record in reversed(self._sold.values()))
+        return [sold for sold in all_of_them if sold.account_sid == account_sid]
 
     def take_back(self, account_sid: str, sid: str) -> bool:
         """Release a number; whether the account had it."""
         for sold in self.of(account_sid):
             if sold.sid == sid:
                 del self._sold[sold.number]
+                self._memory.keep()
                 return True
         return False
 

@@ -80,7 +80,6 @@ def routes(numbers: Numbers, faults: Faults) -> list[Route]:
             raise _Refused(400, 21649, f"{number} requires a bundle, and BundleSid was empty")
         sold = numbers.sell(
             number,
-            place,
             request.path_params["account"],
             friendly_name=name or number,
             address_sid=form.get("AddressSid"),
@@ -90,9 +89,8 @@ def routes(numbers: Numbers, faults: Faults) -> list[Route]:
 
     async def sell_to_somebody_else(request: Request) -> None:
         number = (await _form(request)).get("PhoneNumber", "")
-        place = numbers.place_of_unsold(number)
-        if place is not None:
-            numbers.sell(number, place, SOMEBODY_ELSE, friendly_name=number)
+        if numbers.place_of_unsold(number):
+            numbers.sell(number, SOMEBODY_ELSE, friendly_name=number)
 
     async def show(request: Request) -> Response:
         query = request.query_params

@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from voxbilling.stack.sandbox.faults import Endpoint, Faults, Losing
+from voxbilling.stack.sandbox.memory import Memory
 from voxbilling.stack.sandbox.numbers import Numbers
 
 _LONGEST_NAME = 40
@@ -33,12 +34,15 @@ _ERRORS = {
     500: "Internal Server Error",
 }
 
-PhoneNumber = dict[str, Any]
 
+def routes(sold: Numbers, faults: Faults, memory: Memory) -> list[Route]:
+    """Vapi's addresses for phone numbers."""
+    imported = memory.records("imported numbers")
 
-def routes(sold: Numbers, faults: Faults) -> list[Route]:
-    """Vapi's addresses for phone numbers, with a memory of their own."""
-    imported: dict[str, PhoneNumber] = {}
+    def forget(phone_number_id: str) -> dict[str, Any] | None:
+        phone_number = imported.pop(phone_number_id, None)
+        memory.keep()
+        return phone_number
 
     async def import_(request: Request) -> Response:
         try:
@@ -69,6 +73,7 @@ def routes(sold: Numbers, faults: Faults) -> list[Route]:
             "updatedAt": now,
         }
         imported[phone_number["id"]] = phone_number
+        memory.keep()
         return JSONResponse(phone_number, status_code=201)
 
     async def show(request: Request) -> Response:
@@ -82,11 +87,11 @@ def routes(sold: Numbers, faults: Faults) -> list[Route]:
         return _not_found(request) if phone_number is None else JSONResponse(phone_number)
 
     async def release(request: Request) -> Response:
-        phone_number = imported.pop(request.path_params["id"], None)
+        phone_number = forget(request.path_params["id"])
         return _not_found(request) if phone_number is None else JSONResponse(phone_number)
 
     async def release_already(request: Request) -> None:
-        imported.pop(request.path_params["id"], None)
+        forget(request.path_params["id"])
 
     def route(
         method: str, path: str, name: str, endpoint: Endpoint, lose: Losing | None = None
