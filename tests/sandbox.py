@@ -13,9 +13,16 @@ from granian.server.embed import Server
 
 from voxbilling.stack import ports
 from voxbilling.stack.sandbox import application
+from voxbilling.stack.sandbox.clock import Clock
 from voxbilling.stack.sandbox.memory import Memory
+from voxbilling.stack.sandbox.vapi_calls import Calls
+from voxbilling.stack.sandbox.vapi_webhook import Webhook
 
 _START_SECONDS = 30
+
+
+def calls_that_nobody_hears() -> Calls:
+    return Calls(Webhook("http://127.0.0.1:9", ""), base_url="http://sandbox", clock=Clock())
 
 
 @contextmanager
@@ -24,7 +31,7 @@ def running_sandbox(file: Path | None = None) -> Iterator[str]:
     with ports.reserve(0) as kept:
         port = kept.getsockname()[1]
         server = Server(
-            application.create(Memory(file)),
+            application.create(Memory(file), calls_that_nobody_hears()),
             address="127.0.0.1",
             port=port,
             interface=Interfaces.ASGINL,

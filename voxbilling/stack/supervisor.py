@@ -119,7 +119,13 @@ class Supervisor:
         sandbox_url = f"http://127.0.0.1:{sandbox_port}"
         settings = variables.for_servers(servers, sandbox_url)
         publish(servers, settings)
-        environment = {**os.environ, **settings, "PYTHONUNBUFFERED": "1"}
+        environment = {
+            **os.environ,
+            **settings,
+            "PYTHONUNBUFFERED": "1",
+            # Where the sandbox's live calls post their messages.
+            "VOXBILLING_URL": base_url,
+        }
 
         def start(name: str, command: Sequence[str]) -> Child:
             return servers.launch(Program(name, command, environment), self._services)

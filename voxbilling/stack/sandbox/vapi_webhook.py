@@ -1,0 +1,58 @@
+"""Posting messages to voxbilling's webhook, and waiting for answers no longer than Vapi does."""
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+
+from voxbilling.vapi_payloads import Message
+
+# What Vapi waits by default; for an assistant-request a fixed time, end to end.
+_TIMEOUT_SECONDS = 20.0
+_ASSISTANT_REQUEST_SECONDS = 7.5
+_AT_ONCE = 200
+
+
+class Webhook:
+    """Where messages go. At most 200 are on their way at once, the others wait their turn."""
+
+    def __init__(
+        self, url: str, secret: str, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        self._url = url
+        self._headers = {"X-Vapi-Secret": secret, "Content-Type": "application/json"}
+        self._turn = asyncio.Semaphore(_AT_ONCE)
+        self._transport = transport
+        self._client: httpx.AsyncClient | None = None
+
+    async def post(self, message: Message) -> tuple[int | str, Any]:
+        """Send a message once; the status of the answer, or the name of what failed, and its JSON.
+
+        The JSON is None unless the answer is a success.
+        """
+        is_request = message["message"]["type"] == "assistant-request"
+        seconds = _ASSISTANT_REQUEST_SECONDS if is_request else _TIMEOUT_SECONDS
+        async with self._turn:
+            try:
+                async with asyncio.timeout(seconds):
+                    response = await self._connected().post(self._url, content=json.dumps(message))
+            except (httpx.HTTPError, TimeoutError) as error:
+                return type(error).__name__, None
+        try:
+            return response.status_code, response.json() if response.is_success else None
+        except ValueError:
+            return response.status_code, None
+
+    def _connected(self) -> httpx.AsyncClient:
+        # Made here and not in the constructor, so that it belongs to the loop that uses it.
+        if self._client is None:
+            self._client = httpx.AsyncClient(
+                # voxbilling is on this machine, where no HTTP proxy leads to.
+                trust_env=False,
+                headers=self._headers,
+                timeout=_TIMEOUT_SECONDS,
+                limits=httpx.Limits(max_connections=_AT_ONCE),
+                transport=self._transport,
+            )
+        return self._client
