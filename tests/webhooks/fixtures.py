@@ -122,11 +122,16 @@ def _handler(control: Callable[[], ControlServer]) -> type[BaseHTTPRequestHandle
     return Handler
 
 
+class _HttpServer(ThreadingHTTPServer):
+    daemon_threads = True
+    # Connections that wait to be taken, when hundreds come at once.
+    request_queue_size = 1024
+
+
 @contextmanager
 def running_control_server() -> Iterator[ControlServer]:
     servers: list[ControlServer] = []
-    http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(lambda: servers[0]))
-    http.daemon_threads = True
+    http = _HttpServer(("127.0.0.1", 0), _handler(lambda: servers[0]))
     servers.append(ControlServer(http.server_port))
     thread = Thread(target=lambda: http.serve_forever(poll_interval=0.02), daemon=True)
     thread.start()

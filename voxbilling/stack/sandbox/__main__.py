@@ -25,6 +25,7 @@ from voxbilling.stack.sandbox.vapi_webhook import Webhook
 
 # Nothing listens on the discard port: without a voxbilling, its messages fail at once.
 _NO_VOXBILLING = "http://127.0.0.1:9"
+_CONNECTIONS = 2048
 
 
 async def serve(port: int) -> None:
@@ -39,6 +40,8 @@ async def serve(port: int) -> None:
         address="127.0.0.1",
         port=port,
         interface=Interfaces.ASGINL,
+        # Each open connection counts, also one that only may be used again.
+        backlog=_CONNECTIONS,
         log_access=False,
     )
     loop = asyncio.get_running_loop()

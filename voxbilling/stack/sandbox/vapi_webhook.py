@@ -52,7 +52,8 @@ class Webhook:
                 trust_env=False,
                 headers=self._headers,
                 timeout=_TIMEOUT_SECONDS,
-                limits=httpx.Limits(max_connections=_AT_ONCE),
+                # httpx looks at all kept connections for each request: slower than new ones.
+                limits=httpx.Limits(max_connections=_AT_ONCE, max_keepalive_connections=0),
                 transport=self._transport,
             )
         return self._client
