@@ -4,14 +4,17 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test test-unit test-e2e check lock
+.PHONY: help setup run demo verify load-test test test-unit test-e2e check schema lock
 
 help:
-	@echo "make demo   bill simulated calls end to end, and check the ledger"
-	@echo "make run    the whole stack until Ctrl-C (PORT=8000, VOXBILLING_DATA_DIR=.voxbilling)"
-	@echo "make test   the test suite (ARGS='-k name'); test-unit and test-e2e are its parts"
-	@echo "make check  lint, formatting, types, import layers, migrations, deployment checks"
-	@echo "make lock   write the requirements files anew from pyproject.toml"
+	@echo "make demo       bill simulated calls end to end, and check the ledger"
+	@echo "make run        the whole stack until Ctrl-C (PORT=8000, VOXBILLING_DATA_DIR=.voxbilling)"
+	@echo "make verify     prove a stack of its own to be whole"
+	@echo "make load-test  many requests at once on a stack of its own (ARGS='--provisions 1000')"
+	@echo "make test       the test suite (ARGS='-k name'); test-unit and test-e2e are its parts"
+	@echo "make check      lint, formatting, types, import layers, migrations, API schema, deployment checks"
+	@echo "make schema     record what the migrations make, after adding one"
+	@echo "make lock       write the requirements files anew from pyproject.toml"
 
 setup: $(VENV)/.installed
 
@@ -28,6 +31,13 @@ run: setup
 
 demo: setup
 	@$(PY) -m voxbilling.stack demo
+
+# Each on a stack of its own, beside the one that may be running.
+verify: setup
+	@$(PY) -m voxbilling.stack verify
+
+load-test: setup
+	@$(PY) -m voxbilling.stack load-test $(ARGS)
 
 # The tests that drive a whole stack have the machine to themselves: what they ask of it, such as
 # answers within Vapi's limit, is not asked of a machine that is busy with other tests. Exit code 5
@@ -61,7 +71,11 @@ check: setup
 	$(PY) -c 'from importlinter.cli import lint_imports_command as lint; lint()'
 	$(CHECK_ENV) $(PY) -m mypy .
 	$(CHECK_ENV) $(NO_DATABASE) $(PY) manage.py makemigrations --check --dry-run
+	$(CHECK_ENV) $(PY) manage.py spectacular --validate --fail-on-warn --file /dev/null
 	$(PRODUCTION_ENV) $(PY) manage.py check --deploy --fail-level WARNING
+
+schema: setup
+	@$(PY) manage.py record_schema
 
 lock: setup
 	$(PY) -m pip install --quiet --disable-pip-version-check uv

@@ -1,4 +1,4 @@
-"""Ending a call whose money is gone: the decision, and the act.
+"""Ending a call whose money is gone: the decision.
 
 The decision compares seconds, never pence: a hold of 49p pays for 60 seconds, not for one. A
 call's own hold is the money for that call, not a reason to end it.
@@ -8,32 +8,23 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-import structlog
-from celery import shared_task
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from calls import ends
 from calls.identity import find_call
 from calls.models import Call
-from calls.secrets import decrypt_control_url
-from telephony import vapi_client
 from telephony.models import VAPI_MAX_DURATION_SECONDS
 from wallets import ledger
 from wallets.locks import lock_organization
 from wallets.models import CreditReservation, Organization
 from wallets.selectors import reservation_of_call
 
-logger = structlog.get_logger(__name__)
-
 # How long after its last possible second a call's report may still be on its way.
 REPORT_GRACE = timedelta(minutes=5)
-# An order to end that has not been confirmed is sent again after 2, 4, 8 … seconds.
-MAX_END_ATTEMPTS = 8
-FIRST_END_RETRY = timedelta(seconds=10)
-# How long a call may show life after Vapi has taken the order to end it.
-END_TAKES_EFFECT = timedelta(seconds=30)
-ENDS_PER_SWEEP = 500
+# How often a call without a hold of its own is looked at: others spend from the same wallet.
+WITHOUT_HOLD = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +36,21 @@ class StatusCheck:
     balance_pence: int | None = None
     effective_balance_pence: int | None = None
     remaining_seconds: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What is to be done about a live call.
+
+    `money_ends_at` is None if the money is not why it ends. `check_at` is when to decide again.
+    """
+
+    must_end: bool
+    message: str | None
+    remaining_seconds: int
+    money_ends_at: datetime | None = None
+    check_at: datetime | None = None
+    must_warn: bool = False
 
 
 @transaction.atomic
@@ -67,7 +73,13 @@ def check_status(
     if call is None:
         organization = lock_organization(organization_id or "")
         remaining_seconds = _wallet_seconds(organization) - reported_elapsed_seconds
-        return _verdict(organization, remaining_seconds)
+        end_call, message = _verdict(organization, remaining_seconds)
+        return _report(
+            organization,
+            end_call=end_call,
+            message=message,
+            remaining_seconds=remaining_seconds,
+        )
 
     organization = lock_organization(call.organization_id)
     call = Call.objects.select_for_update(no_key=True).get(pk=call.pk)
@@ -86,16 +98,27 @@ def enforce(
     if call.is_over:
         return _report(organization, end_call=True, message="This call is over.")
     if call.end_ordered_at is not None or (reservation is not None and reservation.is_settled):
-        order_end(call, money_ended_at=None)
+        ends.order_end(call, money_ended_at=None)
         return _report(organization, end_call=True, message="This call is being ended.")
-    elapsed_seconds = elapsed(call, reported_elapsed_seconds, timezone.now())
-    remaining_seconds = _keep_ahead(call, organization, reservation, elapsed_seconds)
-    organization.refresh_from_db()
-    verdict = _verdict(organization, remaining_seconds)
-    if verdict.end_call:
-        money_ends_at = timezone.now() + timedelta(seconds=remaining_seconds)
-        order_end(call, money_ended_at=None if organization.is_suspended else money_ends_at)
-    return verdict
+    now = timezone.now()
+    began_at = _began_at(call, reported_elapsed_seconds, now)
+    if reservation is not None and reservation.is_active:
+        ledger.extend_reservations(extensions=[extension(call, now, began_at=began_at)])
+        reservation.refresh_from_db()
+        organization.refresh_from_db()
+    decision = decide(call, organization, reservation, now, began_at=began_at)
+    if decision.must_end:
+        ends.order_end(call, money_ended_at=decision.money_ends_at)
+    else:
+        call.check_at = decision.check_at
+        call.save(update_fields=["check_at", "attention"])
+        ends.sweep_at([decision.check_at])
+    return _report(
+        organization,
+        end_call=decision.must_end,
+        message=decision.message,
+        remaining_seconds=decision.remaining_seconds,
+    )
 
 
 def is_known(vapi_call_id: str | None) -> bool:
@@ -103,35 +126,93 @@ def is_known(vapi_call_id: str | None) -> bool:
     return vapi_call_id is not None and find_call(vapi_call_id) is not None
 
 
-def elapsed(call: Call, reported_seconds: int, now: datetime) -> int:
-    """Seconds that a call has lasted: the longer of what we and the message know, 0 to 43,200."""
-    known_seconds = int((now - call.started_at).total_seconds()) if call.started_at else 0
-    return min(max(known_seconds, reported_seconds, 0), VAPI_MAX_DURATION_SECONDS)
+def extension(call: Call, now: datetime, *, began_at: datetime | None = None) -> ledger.Extension:
+    """What the hold of a live call should cover: until after the next check, and the lead.
+
+    It also keeps the hold from expiring while the call can be alive, and its report on the way.
+    """
+    elapsed_seconds = _elapsed(began_at or _began_at(call, 0, now), now)
+    return ledger.Extension(
+        call_id=call.call_id,
+        cover_seconds=elapsed_seconds + _until_next_check_seconds(),
+        live_until=_last_possible_second(call),
+    )
 
 
-def _keep_ahead(
+def decide(
     call: Call,
     organization: Organization,
     reservation: CreditReservation | None,
-    elapsed_seconds: int,
-) -> int:
-    """Raise a live call's hold to last until after the next check; returns the seconds it pays.
+    now: datetime,
+    *,
+    began_at: datetime | None = None,
+) -> Decision:
+    """Whether a live call may go on, from its hold as it is; nothing is changed but attention.
 
-    Also keeps the hold from expiring while the call can be alive, suspended or not. A call without
-    a hold lives on what the wallet can spend.
+    A call without a hold lives on what the wallet can spend.
     """
-    if reservation is None or not reservation.is_active:
+    began_at = began_at or _began_at(call, 0, now)
+    if reservation is not None and reservation.is_active:
+        has_hold = True
+        paid_seconds = reservation.tariff.affordable_seconds(reservation.reserved_pence)
+    else:
+        has_hold = False
+        paid_seconds = _wallet_seconds(organization)
         if call.authorization == Call.Authorization.AUTHORIZED:
             call.add_attention("The hold of this call closed while the call was still alive.")
-            call.save(update_fields=["attention"])
-        return _wallet_seconds(organization) - elapsed_seconds
-    until_next_check = settings.STATUS_CHECK_SECONDS + settings.KILL_LEAD_SECONDS
-    extended = ledger.extend_reservation(
-        call_id=call.call_id,
-        cover_seconds=0 if organization.is_suspended else elapsed_seconds + until_next_check,
-        live_until=_last_possible_second(call),
+    paid_until = began_at + timedelta(seconds=paid_seconds)
+    remaining_seconds = paid_seconds - _elapsed(began_at, now)
+    is_settled = reservation is not None and reservation.is_settled
+    must_end, message = _verdict(organization, remaining_seconds)
+    if must_end or is_settled:
+        is_for_money = not is_settled and not organization.is_suspended
+        return Decision(
+            must_end=True,
+            message="This call is settled." if is_settled else message,
+            remaining_seconds=remaining_seconds,
+            money_ends_at=paid_until if is_for_money else None,
+        )
+    # Half of the time between two checks before the end, the hold is raised again. If it cannot
+    # be, the caller is told, and the call looked at once more in its last second: one second more
+    # would start an increment that nobody pays.
+    raise_at = paid_until - timedelta(seconds=_until_next_check_seconds()) / 2
+    is_last = now >= raise_at
+    last_moment = paid_until - timedelta(seconds=settings.KILL_LEAD_SECONDS)
+    check_at = last_moment if is_last else raise_at
+    return Decision(
+        must_end=False,
+        message=message,
+        remaining_seconds=remaining_seconds,
+        check_at=check_at if has_hold else min(check_at, now + WITHOUT_HOLD),
+        must_warn=is_last and call.warned_at is None,
     )
-    return reservation.tariff.affordable_seconds(extended.reserved_pence) - elapsed_seconds
+
+
+def _verdict(organization: Organization, remaining_seconds: int) -> tuple[bool, str | None]:
+    """Whether a call ends that has so many seconds left, and what there is to say about it."""
+    if organization.is_suspended:
+        return True, "The account is suspended."
+    if remaining_seconds <= settings.KILL_LEAD_SECONDS:
+        return True, "The balance is used up."
+    if remaining_seconds <= _until_next_check_seconds():
+        return False, f"{remaining_seconds} seconds of balance remain."
+    return False, None
+
+
+def _began_at(call: Call, reported_seconds: int, now: datetime) -> datetime:
+    """When a call began: the earlier of what we and the message know, at most 12 hours ago."""
+    reported = now - timedelta(seconds=max(reported_seconds, 0))
+    began_at = min(reported, call.started_at or now)
+    return max(began_at, now - timedelta(seconds=VAPI_MAX_DURATION_SECONDS))
+
+
+def _elapsed(began_at: datetime, now: datetime) -> int:
+    return (now - began_at) // timedelta(seconds=1)
+
+
+def _until_next_check_seconds() -> int:
+    seconds: int = settings.STATUS_CHECK_SECONDS + settings.KILL_LEAD_SECONDS
+    return seconds
 
 
 def _last_possible_second(call: Call) -> datetime | None:
@@ -146,100 +227,8 @@ def _last_possible_second(call: Call) -> datetime | None:
     )
 
 
-def order_end(call: Call, *, money_ended_at: datetime | None) -> None:
-    """Record that a live call must end, and send the order once this is committed.
-
-    The caller holds the call's lock. If the task is lost, the sweep finds the order and sends it.
-    Ordered again, because the call still shows life, it is sent again.
-    """
-    now = timezone.now()
-    if call.end_ordered_at is None:
-        call.end_ordered_at = now
-        call.money_ended_at = money_ended_at
-        logger.info(
-            "call_end_ordered", call_id=call.call_id, organization_id=str(call.organization_id)
-        )
-    elif call.end_sent_at is not None:
-        if now - call.end_sent_at > END_TAKES_EFFECT:
-            call.add_attention("Vapi took the order to end this call, and the call went on.")
-        call.end_sent_at = None
-    call.end_retry_at = now + FIRST_END_RETRY
-    call.save(
-        update_fields=[
-            "end_ordered_at",
-            "money_ended_at",
-            "end_sent_at",
-            "end_retry_at",
-            "attention",
-        ]
-    )
-    transaction.on_commit(lambda: send_end.delay(str(call.pk)), robust=True)
-
-
-@shared_task
-def send_end(call_pk: str) -> None:
-    """Send the order to end a call to its control URL; safe to repeat. Never under a lock."""
-    call = Call.objects.get(pk=call_pk)
-    if call.end_ordered_at is None or call.end_sent_at is not None or call.is_over:
-        Call.objects.filter(pk=call_pk).update(end_retry_at=None)
-        return
-    control_url = decrypt_control_url(call.control_url_encrypted)
-    failure = ""
-    try:
-        if control_url is None:
-            failure = "Vapi gave no control address for it."
-        else:
-            vapi_client.end_call(control_url)
-    except vapi_client.VapiRequestFailed as error:
-        failure = str(error)
-    _record_end_attempt(call_pk, failure)
-
-
-@transaction.atomic
-def _record_end_attempt(call_pk: str, failure: str) -> None:
-    call = Call.objects.select_for_update(no_key=True).get(pk=call_pk)
-    now = timezone.now()
-    call.end_attempts += 1
-    call.end_retry_at = None
-    if not failure:
-        call.end_sent_at = now
-    elif not call.is_over:
-        logger.warning("call_end_failed", call_id=call.call_id, failure=failure)
-        if call.end_attempts < MAX_END_ATTEMPTS:
-            call.end_retry_at = now + timedelta(seconds=2**call.end_attempts)
-        else:
-            call.add_attention(f"This call must end and could not be ended: {failure}")
-    call.save(update_fields=["end_attempts", "end_retry_at", "end_sent_at", "attention"])
-
-
-def overdue_ends() -> list[UUID]:
-    """The calls whose order to end is due to be sent again, the longest waiting first."""
-    return list(
-        Call.objects.filter(end_retry_at__lte=timezone.now())
-        .order_by("end_retry_at")
-        .values_list("pk", flat=True)[:ENDS_PER_SWEEP]
-    )
-
-
 def _wallet_seconds(organization: Organization) -> int:
     return organization.tariff.affordable_seconds(organization.spendable_on_calls_pence)
-
-
-def _verdict(organization: Organization, remaining_seconds: int) -> StatusCheck:
-    end_call = True
-    message: str | None
-    if organization.is_suspended:
-        message = "The account is suspended."
-    elif remaining_seconds <= settings.KILL_LEAD_SECONDS:
-        # One second more would start an increment that nobody pays.
-        message = "The balance is used up."
-    else:
-        end_call = False
-        soon = remaining_seconds <= settings.STATUS_CHECK_SECONDS + settings.KILL_LEAD_SECONDS
-        message = f"{remaining_seconds} seconds of balance remain." if soon else None
-    return _report(
-        organization, end_call=end_call, message=message, remaining_seconds=remaining_seconds
-    )
 
 
 def _report(

@@ -13,7 +13,7 @@ import structlog
 from django.conf import settings
 from django.utils import timezone
 
-from calls import kill_switch
+from calls import ends, kill_switch
 from calls.ended_reasons import waiver_for
 from calls.identity import LockedCall, lock_call
 from calls.models import Call
@@ -104,6 +104,11 @@ def _hold(locked: LockedCall, payable_seconds: int, *, lowest_seconds: int) -> s
         vapi_call_id=locked.call.vapi_call_id,
         estimated_minutes=settings.RESERVATION_MINUTES,
     )
+    if hold.active and hold.duplicate:
+        # A customer's program may have asked for less than a call begins with.
+        ledger.extend_reservation(
+            call_id=locked.call.call_id, cover_seconds=settings.RESERVATION_MINUTES * 60
+        )
     return "" if hold.active else "The hold of this call has been closed before."
 
 
@@ -175,6 +180,11 @@ def progress(
 
 def _keep_alive(locked: LockedCall, received_at: datetime) -> str:
     call = locked.call
+    if call.settled_at is not None:
+        # A call is settled once, so nothing would pay for what comes now.
+        call.add_attention("The customer's program settled this call while Vapi shows it alive.")
+        ends.order_end(call, money_ended_at=None)
+        return "Ended: the call is settled."
     text = f"Noted: {call.vapi_status}."
     if call.authorization == Call.Authorization.PENDING:
         if refused_because := _hold(locked, _payable_seconds(locked), lowest_seconds=0):
@@ -190,7 +200,7 @@ def _keep_alive(locked: LockedCall, received_at: datetime) -> str:
     elif call.authorization_answer is None:
         # One that was refused by an answer hears that answer, and is ended by Vapi.
         is_suspended = locked.organization.is_suspended
-        kill_switch.order_end(call, money_ended_at=None if is_suspended else received_at)
+        ends.order_end(call, money_ended_at=None if is_suspended else received_at)
     return text
 
 
@@ -198,6 +208,7 @@ def _end(call: Call, ended_reason: str | None, ended_at: datetime) -> str:
     call.ended_at = ended_at
     call.ended_reason = ended_reason or ""
     call.control_url_encrypted = ""
+    call.check_at = None
     call.end_retry_at = None
     return "Ended; its report is awaited."
 
@@ -225,6 +236,8 @@ def settle(
 ) -> Outcome:
     """Charge a call from Vapi's report, once; a second report changes nothing.
 
+    Where somebody else settled the call before, the report is the truth, and the difference is
+    charged or given back.
     The duration is computed from the dates, and failing them taken from `duration_seconds`. A
     report that cannot be believed is shown to staff and not charged blindly. Raises
     IntegrityError for a race that a second try resolves.
@@ -234,7 +247,7 @@ def settle(
         return NOBODY_PAYS
     call = locked.call
     lasted_seconds = _reported_seconds(started_at, ended_at, duration_seconds)
-    if call.settled_at is not None:
+    if call.settled_from == Call.SettledFrom.VAPI:
         return _second_report(call, lasted_seconds, cost_usd)
     ended_reason = ended_reason or call.ended_reason
     waiver = waiver_for(
@@ -259,20 +272,38 @@ def settle(
         duration_seconds=charged_seconds,
         organization_id=locked.organization.pk,
     )
-    if settlement.duration_seconds != charged_seconds:
-        call.add_attention(
-            f"Settled before at {settlement.duration_seconds} s; the report says "
-            f"{charged_seconds} s."
-        )
     call.charged_pence = settlement.actual_cost_pence - settlement.uncollected_pence
     call.uncollected_pence = settlement.uncollected_pence
+    if settlement.duplicate:
+        _correct(call, charged_seconds)
     call.not_charged_because = waiver.label if waiver else ""
     call.settled_at = timezone.now()
+    call.settled_from = Call.SettledFrom.VAPI
     call.save()
     owed = f", {call.uncollected_pence}p owed" if call.uncollected_pence else ""
     waived = f" ({call.not_charged_because})" if waiver else ""
-    seconds = settlement.duration_seconds
-    return _outcome(call, f"Settled: {seconds} s, {call.charged_pence}p{owed}{waived}.")
+    return _outcome(call, f"Settled: {charged_seconds} s, {call.charged_pence}p{owed}{waived}.")
+
+
+def _correct(call: Call, charged_seconds: int) -> None:
+    """Charge a call that somebody else settled by Vapi's duration, and tell staff."""
+    correction = ledger.correct_settlement(
+        call_id=call.call_id,
+        duration_seconds=charged_seconds,
+        organization_id=call.organization_id,
+    )
+    call.charged_pence = correction.charged_pence
+    call.uncollected_pence = correction.uncollected_pence
+    if correction.settled_seconds != charged_seconds:
+        call.add_attention(
+            f"Settled before at {correction.settled_seconds} s, and corrected to the "
+            f"{charged_seconds} s of Vapi's report."
+        )
+    if correction.unclear_pence:
+        call.add_attention(
+            f"{correction.unclear_pence}p too much had been left owed, and has been recovered or "
+            "written off since: refund what was recovered."
+        )
 
 
 def _reported_seconds(

@@ -17,12 +17,27 @@ class Call(models.Model):
     """
 
     # The tenant role may not read these: customers' pages and answers defer them.
-    HIDDEN_FROM_CUSTOMERS = ("control_url_encrypted", "vapi_cost_usd", "attention")
+    HIDDEN_FROM_CUSTOMERS = (
+        "control_url_encrypted",
+        "vapi_cost_usd",
+        "attention",
+        "check_at",
+        "warned_at",
+    )
 
     class Authorization(models.TextChoices):
         PENDING = "pending", "not asked yet"
         AUTHORIZED = "authorized"
         REFUSED = "refused"
+
+    class SettledFrom(models.TextChoices):
+        VAPI = "vapi", "Vapi's record"
+        CUSTOMER = "customer", "the customer's program"
+
+    class State(models.TextChoices):
+        LIVE = "live"
+        ENDED = "ended"
+        SETTLED = "settled"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     organization = models.ForeignKey(
@@ -30,6 +45,15 @@ class Call(models.Model):
     )
     call_id = models.CharField(max_length=200, unique=True)
     vapi_call_id = models.CharField(max_length=200, unique=True, null=True, blank=True)
+    customer_call_id = models.CharField(
+        max_length=200,
+        blank=True,
+        help_text="The id that the customer's program has for a call that Vapi announced first.",
+    )
+    announced_by_vapi = models.BooleanField(
+        default=False,
+        help_text="Vapi sent a message about it, so that only Vapi's record charges it.",
+    )
     type = models.CharField(max_length=200, blank=True)
     phone_number = models.ForeignKey(
         PhoneNumber, on_delete=models.PROTECT, null=True, blank=True, related_name="calls"
@@ -66,9 +90,17 @@ class Call(models.Model):
     duration_seconds = models.BigIntegerField(
         null=True,
         blank=True,
-        help_text="As Vapi reported it, believed and charged or not.",
+        help_text="As Vapi or, before it, the customer's program reported it, charged or not.",
     )
 
+    check_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="When the money of a live call is looked at next; empty for any other call.",
+    )
+    warned_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the caller was told that the money ends."
+    )
     money_ended_at = models.DateTimeField(
         null=True, blank=True, help_text="When the money of a call that was ended by us ran out."
     )
@@ -82,6 +114,7 @@ class Call(models.Model):
     )
 
     settled_at = models.DateTimeField(null=True, blank=True)
+    settled_from = models.CharField(max_length=10, choices=SettledFrom.choices, blank=True)
     charged_pence = models.BigIntegerField(null=True, blank=True)
     uncollected_pence = models.BigIntegerField(null=True, blank=True)
     not_charged_because = models.CharField(max_length=200, blank=True)
@@ -105,8 +138,31 @@ class Call(models.Model):
                 condition=Q(end_retry_at__isnull=False),
                 name="idx_calls_end_retry",
             ),
+            models.Index(
+                fields=["check_at"], condition=Q(check_at__isnull=False), name="idx_calls_check"
+            ),
+            models.Index(
+                fields=["organization"],
+                condition=Q(ended_at=None, announced_by_vapi=True),
+                name="idx_calls_not_ended",
+            ),
+            # Customers page through their calls by these, newest first.
+            models.Index(fields=["organization", "created_at", "id"], name="idx_calls_page"),
+            models.Index(
+                fields=["organization", "phone_number", "created_at", "id"],
+                name="idx_calls_page_number",
+            ),
+            models.Index(
+                fields=["organization", "created_at", "id"],
+                condition=Q(ended_at=None),
+                name="idx_calls_page_live",
+            ),
         ]
         constraints = [
+            models.CheckConstraint(
+                condition=Q(check_at=None) | Q(ended_at=None, end_ordered_at=None),
+                name="calls_checked_while_live",
+            ),
             models.CheckConstraint(
                 condition=Q(settled_at=None, charged_pence=None, uncollected_pence=None)
                 | Q(
@@ -122,6 +178,21 @@ class Call(models.Model):
                 condition=Q(ended_at=None) | Q(control_url_encrypted=""),
                 name="calls_forget_control_url_when_ended",
             ),
+            models.CheckConstraint(
+                condition=Q(settled_at=None, settled_from="")
+                | Q(settled_at__isnull=False, settled_from="customer")
+                | Q(settled_at__isnull=False, settled_from="vapi", announced_by_vapi=True),
+                name="calls_settled_from_somebody",
+            ),
+            models.CheckConstraint(
+                condition=Q(customer_call_id="") | Q(announced_by_vapi=True),
+                name="calls_customer_id_of_announced",
+            ),
+            models.UniqueConstraint(
+                fields=["organization", "customer_call_id"],
+                condition=~Q(customer_call_id=""),
+                name="calls_customer_id_once_per_organization",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -129,8 +200,29 @@ class Call(models.Model):
 
     @property
     def is_over(self) -> bool:
-        """Whether the call has ended or been settled: then it gets no hold and needs no ending."""
-        return self.ended_at is not None or self.settled_at is not None
+        """Whether the call has ended: then it gets no hold and needs no ending.
+
+        One that was settled and that Vapi shows alive is not over: it must be ended.
+        """
+        return self.ended_at is not None
+
+    @property
+    def state(self) -> State:
+        if self.ended_at is None:
+            return self.State.LIVE
+        return self.State.SETTLED if self.settled_at else self.State.ENDED
+
+    @property
+    def payer_is_known(self) -> bool:
+        """Whether Vapi's facts name who pays; if not, a customer's program claimed the call."""
+        return self.phone_number_id is not None or self.assistant_id is not None
+
+    @property
+    def is_to_be_told_to_end(self) -> bool:
+        """Whether we decided that it ends, and neither Vapi took the order nor it has ended."""
+        return (
+            self.end_ordered_at is not None and self.end_sent_at is None and self.ended_at is None
+        )
 
     def add_attention(self, sentence: str) -> None:
         """Show a sentence to staff, once; the caller saves."""

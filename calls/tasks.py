@@ -2,13 +2,13 @@
 
 from celery import shared_task
 
-from calls import kill_switch
+from calls import ends, live
 
 
 @shared_task
-def send_overdue_ends() -> int:
-    """Send again every order to end a call that is due; returns how many."""
-    overdue = kill_switch.overdue_ends()
-    for call_pk in overdue:
-        kill_switch.send_end.delay(str(call_pk))
-    return len(overdue)
+def watch_live_calls() -> int:
+    """Look at every live call that is due, and send what orders to end are left; how many calls."""
+    looked_at = live.watch()
+    ends.send_ends(ends.overdue())
+    ends.sweep_at(live.moments_to_come())
+    return looked_at

@@ -1,11 +1,19 @@
-"""Staff's view of assistants and phone numbers."""
+"""Staff's view of assistants, phone numbers and orders of numbers."""
 
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 
-from telephony.models import Assistant, PhoneNumber
+from telephony.models import Assistant, NumberOrder, PhoneNumber
+from telephony.releases import release_by_staff
+from telephony.rentals import GRACE
+from telephony.selectors import find_phone_number
+from voxbilling.admin import ReadOnlyAdmin
 
 if TYPE_CHECKING:
     AssistantModelAdmin = admin.ModelAdmin[Assistant]
@@ -18,10 +26,19 @@ else:
 
 
 class PhoneNumberForm(PhoneNumberModelForm):
+    def clean_number(self) -> str:
+        number: str = self.cleaned_data["number"]
+        in_use = find_phone_number(vapi_phone_number_id=None, number=number)
+        if in_use is not None and in_use.pk != self.instance.pk:
+            raise forms.ValidationError(f"This number belongs to {in_use.organization}.")
+        return number
+
     def clean(self) -> dict[str, Any] | None:
         cleaned = super().clean() or self.cleaned_data
-        assistant, organization = cleaned.get("assistant"), cleaned.get("organization")
-        if assistant and organization and assistant.organization_id != organization.pk:
+        assistant = cleaned.get("assistant")
+        # A bought number's organization is no field of the form.
+        organization_id = getattr(cleaned.get("organization"), "pk", self.instance.organization_id)
+        if assistant and organization_id and assistant.organization_id != organization_id:
             self.add_error("assistant", f"This assistant belongs to {assistant.organization}.")
         return cleaned
 
@@ -34,10 +51,145 @@ class AssistantAdmin(AssistantModelAdmin):
     autocomplete_fields = ["organization"]
 
 
+class NumberNeeds(admin.SimpleListFilter):
+    title = "what it needs"
+    parameter_name = "needs"
+
+    def lookups(self, *_args: Any) -> list[tuple[str, str]]:
+        return [
+            ("money", "Its month is not paid"),
+            ("assistant", "No assistant answers it"),
+            ("attention", "Cannot be released"),
+        ]
+
+    def queryset(
+        self, _request: HttpRequest, queryset: QuerySet[PhoneNumber]
+    ) -> QuerySet[PhoneNumber]:
+        if self.value() == "money":
+            return queryset.filter(status="active", rent_unpaid_since__isnull=False)
+        if self.value() == "assistant":
+            return queryset.filter(status="active", assistant=None)
+        if self.value() == "attention":
+            return queryset.exclude(attention="")
+        return queryset
+
+
 @admin.register(PhoneNumber)
 class PhoneNumberAdmin(PhoneNumberModelAdmin):
     form = PhoneNumberForm
-    list_display = ["number", "organization", "assistant", "vapi_phone_number_id"]
+    list_display = [
+        "number",
+        "organization",
+        "assistant",
+        "status",
+        "monthly_price_pence",
+        "paid_until",
+        "released_unless_paid_by",
+        "attention",
+    ]
+    list_filter = [NumberNeeds, "status"]
     list_select_related = ["organization", "assistant"]
     search_fields = ["number", "vapi_phone_number_id", "organization__name"]
     autocomplete_fields = ["organization", "assistant"]
+    readonly_fields = [
+        "status",
+        "twilio_sid",
+        "monthly_price_pence",
+        "purchased_at",
+        "months_paid",
+        "paid_until",
+        "rent_unpaid_since",
+        "released_unless_paid_by",
+        "release_reason",
+        "released_at",
+        "attention",
+    ]
+    actions = ["release"]
+
+    @admin.display(description="released unless paid by")
+    def released_unless_paid_by(self, number: PhoneNumber) -> Any:
+        since = number.rent_unpaid_since
+        return since + GRACE if since is not None and number.status == "active" else None
+
+    def get_readonly_fields(
+        self, _request: HttpRequest, obj: PhoneNumber | None = None
+    ) -> list[str]:
+        if obj is not None and (obj.is_bought or obj.status != PhoneNumber.Status.ACTIVE):
+            return [*self.readonly_fields, "organization", "number", "vapi_phone_number_id"]
+        return self.readonly_fields
+
+    def has_delete_permission(self, request: HttpRequest, obj: PhoneNumber | None = None) -> bool:
+        # A bought number that is forgotten here would go on costing money at Twilio.
+        is_bought = obj is not None and obj.is_bought
+        return not is_bought and super().has_delete_permission(request, obj)
+
+    def save_model(
+        self,
+        _request: HttpRequest,
+        obj: PhoneNumber,
+        form: forms.Form,
+        change: bool,  # noqa: FBT001
+    ) -> None:
+        # Only what the form changed: sweeps may have charged or released it since.
+        if not change:
+            obj.save()
+        elif form.changed_data:
+            obj.save(update_fields=form.changed_data)
+
+    @admin.action(description="Release: give up for good", permissions=["change"])
+    def release(self, request: HttpRequest, queryset: QuerySet[PhoneNumber]) -> HttpResponse | None:
+        numbers = queryset.filter(status=PhoneNumber.Status.ACTIVE).order_by("number")
+        if "confirmed" in request.POST:
+            released = [release_by_staff(number.pk) for number in numbers]
+            self.message_user(
+                request,
+                f"{len(released)} released. Those that were bought here are given back at Vapi "
+                "and Twilio within a minute.",
+                messages.SUCCESS,
+            )
+            return None
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Release phone numbers",
+            "numbers": numbers.select_related("organization"),
+            "opts": self.opts,
+            "action_checkbox_name": ACTION_CHECKBOX_NAME,
+        }
+        return TemplateResponse(request, "admin/telephony/phonenumber/release.html", context)
+
+
+class OrderNeeds(admin.SimpleListFilter):
+    title = "progress"
+    parameter_name = "progress"
+
+    def lookups(self, *_args: Any) -> list[tuple[str, str]]:
+        return [("attention", "Needs attention"), ("open", "Not finished")]
+
+    def queryset(
+        self, _request: HttpRequest, queryset: QuerySet[NumberOrder]
+    ) -> QuerySet[NumberOrder]:
+        if self.value() == "attention":
+            return queryset.exclude(attention="")
+        if self.value() == "open":
+            return queryset.filter(finished_at=None)
+        return queryset
+
+
+@admin.register(NumberOrder)
+class NumberOrderAdmin(ReadOnlyAdmin):
+    list_display = [
+        "created_at",
+        "organization",
+        "country",
+        "number_type",
+        "area_code",
+        "status",
+        "number",
+        "price_pence",
+        "failure_code",
+        "work_attempts",
+        "attention",
+    ]
+    list_filter = [OrderNeeds, "status", "failure_code"]
+    list_select_related = ["organization"]
+    search_fields = ["=id", "=idempotency_key", "=number", "=twilio_sid", "organization__name"]

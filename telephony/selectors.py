@@ -1,18 +1,29 @@
-"""Finding numbers and assistants by what Vapi calls them."""
+"""Reads of numbers and assistants. Nothing here locks or writes."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models import Q
 
 from telephony.models import Assistant, PhoneNumber
+from voxbilling.api.pages import Cursor, Page, page_of
 
 
 def find_phone_number(
     *, vapi_phone_number_id: str | None, number: str | None
 ) -> PhoneNumber | None:
-    """The number with this Vapi id; failing that, the one with these digits."""
+    """The number with this Vapi id; failing that, the one in use with these digits.
+
+    A released number is found by its Vapi id alone, for reports that come late: its digits may be
+    somebody else's by now.
+    """
     numbers = PhoneNumber.objects.select_related("assistant")
     found = None
     if vapi_phone_number_id:
         found = numbers.filter(vapi_phone_number_id=vapi_phone_number_id).first()
     if found is None and number:
-        found = numbers.filter(number=number).first()
+        found = numbers.filter(number=number, released_at=None).first()
     return found
 
 
@@ -20,3 +31,46 @@ def find_assistant(vapi_assistant_id: str | None) -> Assistant | None:
     if not vapi_assistant_id:
         return None
     return Assistant.objects.filter(vapi_assistant_id=vapi_assistant_id).first()
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumberKey:
+    """What a list of numbers is sorted by: two may have been made at the same moment."""
+
+    created_at: datetime
+    pk: UUID
+
+    def __str__(self) -> str:
+        return f"{self.created_at.isoformat()}_{self.pk}"
+
+
+def read_number_key(text: str) -> NumberKey:
+    """The key that was written as this text. Raises ValueError if none was."""
+    created_at, pk = text.split("_")
+    moment = datetime.fromisoformat(created_at)
+    if moment.tzinfo is None:
+        raise ValueError("No time zone.")
+    return NumberKey(created_at=moment, pk=UUID(pk))
+
+
+def numbers_page(organization_id: UUID, *, limit: int, cursor: Cursor | None) -> Page[PhoneNumber]:
+    """A page of the organization's numbers that were not released, newest first."""
+    numbers = PhoneNumber.objects.defer(*PhoneNumber.HIDDEN_FROM_CUSTOMERS).filter(
+        organization_id=organization_id, released_at=None
+    )
+    towards_newer = cursor is not None and cursor.towards_newer
+    if cursor is not None:
+        created_at, pk = cursor.key.created_at, cursor.key.pk
+        beyond = "gt" if towards_newer else "lt"
+        numbers = numbers.filter(
+            Q(**{f"created_at__{beyond}": created_at})
+            | Q(**{"created_at": created_at, f"pk__{beyond}": pk})
+        )
+    nearest_first = ["created_at", "pk"] if towards_newer else ["-created_at", "-pk"]
+    fetched = numbers.order_by(*nearest_first)[: limit + 1]
+    return page_of(
+        list(fetched),
+        limit=limit,
+        cursor=cursor,
+        key=lambda number: NumberKey(created_at=number.created_at, pk=number.pk),
+    )

@@ -1,23 +1,15 @@
-"""Calls as Vapi's own records have them, and speaking into many live calls at once.
+"""Calls as Vapi's own records have them. Never called under a lock or in a transaction."""
 
-Never called under a lock or in a transaction.
-"""
-
-import asyncio
-import functools
-import ssl
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from http import HTTPStatus
-from typing import Any
 from urllib.parse import quote
 
 import httpx
 from django.conf import settings
 
-from telephony.vapi_client import CONTROL_TIMEOUT_SECONDS, VapiRequestFailed
+from telephony.vapi_client import VapiRequestFailed
 from voxbilling.untrusted import (
     MalformedBody,
     clean_control_url,
@@ -104,47 +96,6 @@ def list_calls(
     if not isinstance(listed, list):
         raise VapiRequestFailed("Vapi answered with something other than a list of calls.")
     return [record for record in map(_record, listed) if record is not None]
-
-
-def send_control(messages: Sequence[tuple[str, dict[str, Any]]]) -> list[str | None]:
-    """Post many control messages, each (control URL, body), at the same time.
-
-    Returns for each why it failed, or None: a sentence that names no URL, for a control URL is a
-    secret. Up to 200 are on their way at once, and each waits at most CONTROL_TIMEOUT_SECONDS.
-    """
-    return asyncio.run(_send_all(messages)) if messages else []
-
-
-async def _send_all(messages: Sequence[tuple[str, dict[str, Any]]]) -> list[str | None]:
-    turn = asyncio.Semaphore(_CONTROLS_AT_ONCE)
-    async with httpx.AsyncClient(
-        verify=_trusted_certificates(), timeout=CONTROL_TIMEOUT_SECONDS, limits=_CONTROL_CONNECTIONS
-    ) as client:
-
-        async def send(control_url: str, body: dict[str, Any]) -> str | None:
-            async with turn:
-                return await _send(client, control_url, body)
-
-        return list(await asyncio.gather(*(send(*message) for message in messages)))
-
-
-@functools.cache
-def _trusted_certificates() -> ssl.SSLContext:
-    """Read once: that takes longer than a control request."""
-    return httpx.create_ssl_context()
-
-
-async def _send(client: httpx.AsyncClient, control_url: str, body: dict[str, Any]) -> str | None:
-    try:
-        async with asyncio.timeout(CONTROL_TIMEOUT_SECONDS):
-            response = await client.post(control_url, json=body)
-    # InvalidURL, which is no HTTPError, is for what httpx cannot parse; UnicodeError for a host
-    # name that the resolver cannot encode.
-    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, TimeoutError) as error:
-        return f"The call's control address failed: {type(error).__name__}."
-    if not response.is_success:
-        return f"The call's control address answered {response.status_code}."
-    return None
 
 
 def _get(path: str, query: dict[str, str] | None = None) -> object:

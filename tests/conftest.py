@@ -1,5 +1,7 @@
 """What every test shares."""
 
+import uuid
+
 import pytest
 from django.conf import settings
 from django.db import transaction
@@ -32,3 +34,10 @@ def patience_for_a_whole_test(monkeypatch) -> None:
     from webhooks import patience
 
     monkeypatch.setattr(patience, "TRANSACTION_TIMEOUT_MS", 600_000)
+
+
+@pytest.fixture(autouse=True)
+def counters_of_its_own(settings) -> None:
+    """Requests are counted by user and address, which occur in other tests, too."""
+    cache = {**settings.CACHES["default"], "KEY_PREFIX": f"test-{uuid.uuid4()}"}
+    settings.CACHES = {"default": cache}

@@ -7,7 +7,7 @@ from django.contrib.auth import get_user_model
 
 from telephony.models import VAPI_MAX_DURATION_SECONDS, Assistant, PhoneNumber
 from wallets import ledger
-from wallets.models import Organization
+from wallets.models import Membership, Organization
 
 
 class OrganizationFactory(factory.django.DjangoModelFactory):
@@ -37,6 +37,17 @@ class UserFactory(factory.django.DjangoModelFactory):
         model = get_user_model()
 
     username = factory.Sequence(lambda number: f"user{number}")
+
+
+class MembershipFactory(factory.django.DjangoModelFactory):
+    """A person's place in an organization: an owner's, unless told otherwise."""
+
+    class Meta:
+        model = Membership
+
+    user = factory.SubFactory(UserFactory)
+    organization = factory.SubFactory(OrganizationFactory)
+    role = Membership.Role.OWNER
 
 
 class AssistantFactory(factory.django.DjangoModelFactory):

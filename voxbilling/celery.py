@@ -8,6 +8,9 @@ import os
 from typing import Any
 
 from celery import Celery
+from celery.signals import after_task_publish, beat_init, task_success
+
+from voxbilling import heartbeat
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voxbilling.settings")
 
@@ -22,8 +25,33 @@ def _every(seconds: int, task: str) -> dict[str, Any]:
 
 
 app.conf.beat_schedule = {
-    "send_overdue_ends": _every(5, "calls.tasks.send_overdue_ends"),
+    "watch_live_calls": _every(5, "calls.tasks.watch_live_calls"),
     "cleanup_expired_reservations": _every(60, "wallets.tasks.cleanup_expired_reservations"),
     "retry_webhook_events": _every(60, "webhooks.tasks.retry_webhook_events"),
+    "resume_number_orders": _every(30, "telephony.tasks.resume_number_orders"),
+    "resume_number_releases": _every(30, "telephony.tasks.resume_number_releases"),
+    "charge_number_rents": _every(300, "telephony.tasks.charge_number_rents"),
     "check_ledger": _every(3600, "wallets.tasks.check_ledger"),
 }
+
+
+@beat_init.connect
+def _beat_begins(**_: Any) -> None:
+    heartbeat.beat_began()
+    # In beat's own process only: others publish tasks, too.
+    after_task_publish.connect(_published)
+
+
+def _published(*, sender: str, **_: Any) -> None:
+    heartbeat.published(sender)
+
+
+@task_success.connect
+def _finished(*, sender: Any, **_: Any) -> None:
+    if sender.name in periodic_tasks():
+        heartbeat.finished(sender.name)
+
+
+def periodic_tasks() -> dict[str, int]:
+    """How often beat publishes each task, in seconds."""
+    return {entry["task"]: entry["schedule"] for entry in app.conf.beat_schedule.values()}

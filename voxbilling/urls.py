@@ -1,12 +1,24 @@
 """Every address that voxbilling answers, but for health checks (operations/health.py)."""
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import include, path, re_path
+
+from voxbilling.api import tokens, views
 
 admin.site.site_header = admin.site.site_title = "voxbilling"
+
+handler400 = views.bad_request
+handler500 = views.server_error
 
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", include("webhooks.urls")),
+    path("api/auth/token/", tokens.TokenView.as_view()),
+    path("api/auth/token/refresh/", tokens.TokenRefreshView.as_view()),
     path("api/billing/", include("wallets.api.urls")),
+    path("api/", include("calls.api.urls")),
+    path("api/managed-telephony/", include("telephony.api.urls")),
+    path("api/schema/", views.SchemaView.as_view(), name="api-schema"),
+    path("api/docs/", views.DocsView.as_view()),
+    re_path("^api/", views.unknown),
 ]

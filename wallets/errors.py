@@ -21,6 +21,13 @@ class ReservationNotFound(LedgerError):
         super().__init__(f"There is no reservation for call {call_id}.")
 
 
+class CallNotSettled(LedgerError):
+    """Only a call that was settled can be corrected."""
+
+    def __init__(self, call_id: str) -> None:
+        super().__init__(f"Call {call_id} is not settled yet: settle it instead.")
+
+
 class OrganizationSuspended(LedgerError):
     """A suspended organization gets no new hold, no extension and no asset."""
 

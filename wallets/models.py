@@ -8,10 +8,10 @@ import uuid
 
 from django.conf import settings
 from django.db import models
-from django.db.models import F, Q
-from django.db.models.functions import Greatest
+from django.db.models import F, Q, Value
+from django.db.models.functions import Cast, Concat, Greatest
 
-from wallets.pricing import Tariff
+from wallets.pricing import SECONDS_PER_MINUTE, Tariff
 
 
 def default_rate_pence_per_minute() -> int:
@@ -132,6 +132,17 @@ class Organization(models.Model):
             billing_increment_seconds=self.billing_increment_seconds,
         )
 
+    @property
+    def estimated_minutes_remaining(self) -> int:
+        """Whole minutes that what calls can spend pays for."""
+        return self.tariff.affordable_seconds(self.spendable_on_calls_pence) // SECONDS_PER_MINUTE
+
+    @property
+    def balance_formatted(self) -> str:
+        """The balance in pounds, as people write it; a debt is never hidden."""
+        pounds, pence = divmod(abs(self.balance_pence), 100)
+        return f"{'−' if self.balance_pence < 0 else ''}£{pounds}.{pence:02}"
+
 
 class Membership(models.Model):
     """A person's place in an organization: owners may spend, viewers may only read."""
@@ -171,6 +182,9 @@ class CreditReservation(models.Model):
     unique column keeps every call from being settled twice, also a call that cost nothing.
     """
 
+    # What stands in front of the row's own key in the place of a call id that it had to give up.
+    DISPLACED_PREFIX = "displaced:"
+
     class Status(models.TextChoices):
         ACTIVE = "active"
         COMMITTED = "committed"
@@ -207,6 +221,11 @@ class CreditReservation(models.Model):
     )
     settled_seconds = models.PositiveIntegerField(
         null=True, blank=True, help_text="The duration that the call was charged for."
+    )
+    corrected_seconds = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="The duration by Vapi, for a call that somebody else had settled before.",
     )
 
     class Meta:
@@ -266,6 +285,16 @@ class CreditReservation(models.Model):
                 ),
                 name="credit_reservations_settled_with_seconds",
             ),
+            models.CheckConstraint(
+                condition=Q(corrected_seconds=None) | Q(settled_at__isnull=False),
+                name="credit_reservations_corrected_when_settled",
+            ),
+            models.CheckConstraint(
+                # Nobody may take beforehand the name that a row needs when it gives up its id.
+                condition=~Q(call_id__startswith="displaced:")
+                | Q(call_id=Concat(Value("displaced:"), Cast("id", models.CharField()))),
+                name="credit_reservations_displaced_by_own_key",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -278,6 +307,11 @@ class CreditReservation(models.Model):
     @property
     def is_settled(self) -> bool:
         return self.settled_at is not None
+
+    @property
+    def displaced_call_id(self) -> str:
+        """What this row is called once it has given up its call id."""
+        return f"{self.DISPLACED_PREFIX}{self.pk}"
 
     @property
     def tariff(self) -> Tariff:
@@ -353,6 +387,11 @@ class CreditTransaction(models.Model):
     class Meta:
         db_table = "credit_transactions"
         ordering = ["organization", "-sequence"]
+        indexes = [
+            models.Index(
+                fields=["organization", "type", "sequence"], name="idx_credit_txn_org_type"
+            ),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["organization", "sequence"], name="credit_transactions_sequence"
@@ -364,6 +403,11 @@ class CreditTransaction(models.Model):
                 fields=["reservation"],
                 condition=Q(type="call_deduction"),
                 name="credit_transactions_one_charge_per_call",
+            ),
+            models.UniqueConstraint(
+                fields=["reservation"],
+                condition=Q(type="adjustment"),
+                name="credit_transactions_one_correction_per_call",
             ),
             models.CheckConstraint(
                 condition=Q(amount_pence__gte=0), name="credit_transactions_amount_not_negative"
@@ -408,7 +452,8 @@ class CreditTransaction(models.Model):
             ),
             models.CheckConstraint(
                 # What cannot be paid becomes owed by a call or a claw-back; a recovery pays it, a
-                # write-off gives it up; nothing else touches it.
+                # write-off gives it up, the correction of a call does what the call should have
+                # done; nothing else touches it.
                 condition=Q(
                     type__in=["call_deduction", "clawback"],
                     owed_after_pence__gte=F("owed_before_pence"),
@@ -421,6 +466,18 @@ class CreditTransaction(models.Model):
                     type="write_off",
                     amount_pence=0,
                     owed_after_pence__lt=F("owed_before_pence"),
+                )
+                | Q(
+                    type="adjustment",
+                    reservation__isnull=False,
+                    direction="debit",
+                    owed_after_pence__gte=F("owed_before_pence"),
+                )
+                | Q(
+                    type="adjustment",
+                    reservation__isnull=False,
+                    direction="credit",
+                    owed_after_pence__lte=F("owed_before_pence"),
                 )
                 | Q(
                     ~Q(type__in=["call_deduction", "clawback", "recovery", "write_off"]),

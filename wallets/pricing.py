@@ -67,5 +67,10 @@ def whole_seconds(seconds: Decimal) -> int:
     return int(seconds.quantize(Decimal(1), ROUND_HALF_UP))
 
 
+def usd_to_pence(amount_usd: Decimal, gbp_per_usd: Decimal) -> int:
+    """What an amount in dollars is in pence: rounded half up, to whole pence, once."""
+    return int((amount_usd * gbp_per_usd * 100).quantize(Decimal(1), ROUND_HALF_UP))
+
+
 def _divide_rounding_up(dividend: int, divisor: int) -> int:
     return -(-dividend // divisor)

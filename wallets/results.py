@@ -50,6 +50,38 @@ class Settlement:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Correction:
+    """A settled call that was charged for another duration after all.
+
+    `transaction_id` is the entry of the difference, None if there was none to make.
+    `charged_pence` and `uncollected_pence` are what both entries took and left owed in all.
+    Of what a shorter call costs less, `unclear_pence` had been left owed and is owed no more. It
+    was not given back: it is to be if it was recovered, and not if it was written off.
+    """
+
+    transaction_id: UUID | None
+    settled_seconds: int
+    corrected_seconds: int
+    charged_pence: int
+    uncollected_pence: int
+    unclear_pence: int
+    duplicate: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Displacement:
+    """A reservation without the call id that it had to give up, named `call_id` now.
+
+    `settled_seconds` is None if it had not been settled. All other figures are pence.
+    """
+
+    reservation_id: UUID
+    call_id: str
+    released_pence: int
+    settled_seconds: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Release:
     reservation_id: UUID
     released_pence: int

@@ -1,12 +1,44 @@
 """Reads of wallets. Nothing here locks or writes."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import Q
 
-from wallets.ledger.reservations import find_reservation
-from wallets.models import CreditReservation
+from voxbilling.api.pages import Cursor, Page, page_of
+from wallets.errors import OrganizationNotFound
+from wallets.ledger.reservations import (
+    by_call_id,
+    find_reservation,
+    find_reservations_of_calls,
+)
+from wallets.models import CreditReservation, CreditTransaction, Organization
+
+
+def wallet(organization_id: UUID) -> Organization:
+    """The organization whose wallet it is. Raises OrganizationNotFound."""
+    try:
+        return Organization.objects.get(pk=organization_id)
+    except Organization.DoesNotExist:
+        raise OrganizationNotFound(organization_id) from None
+
+
+def entries_page(
+    organization_id: UUID, *, limit: int, entry_type: str | None = None, cursor: Cursor | None
+) -> Page[CreditTransaction]:
+    """A page of the organization's entries, newest first, by their sequence."""
+    entries = CreditTransaction.objects.filter(organization_id=organization_id)
+    if entry_type is not None:
+        entries = entries.filter(type=entry_type)
+    if cursor is not None:
+        entries = entries.filter(
+            **{"sequence__gt" if cursor.towards_newer else "sequence__lt": cursor.key}
+        )
+    nearest_first = "sequence" if cursor is not None and cursor.towards_newer else "-sequence"
+    fetched = entries.select_related("reservation").order_by(nearest_first)[: limit + 1]
+    return page_of(list(fetched), limit=limit, cursor=cursor, key=lambda entry: entry.sequence)
 
 
 def reservation_of_call(call_id: str, organization_id: UUID) -> CreditReservation | None:
@@ -14,6 +46,47 @@ def reservation_of_call(call_id: str, organization_id: UUID) -> CreditReservatio
     reservation = find_reservation(call_id)
     is_own = reservation is not None and reservation.organization_id == organization_id
     return reservation if is_own else None
+
+
+def reservations_of_calls(
+    call_ids: Collection[str], organization_ids: Collection[UUID]
+) -> dict[str, CreditReservation]:
+    """The reservations of many calls of these organizations, by either id, in one statement."""
+    found = find_reservations_of_calls(call_ids)
+    return by_call_id(found.filter(organization__in=organization_ids))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallMoney:
+    """What is held for a call now, in pence, and the entry that charged it, if one did."""
+
+    reserved_pence: int = 0
+    transaction_id: UUID | None = None
+
+
+def money_of_calls(call_ids: Sequence[str], organization_id: UUID) -> dict[str, CallMoney]:
+    """The figures of each of these calls of an organization, by its id, in two statements."""
+    by_id = reservations_of_calls(call_ids, [organization_id])
+    of_calls = Q(reservation__in=[row.pk for row in by_id.values()])
+    # One type at a time, since each has an index of its own. A call that was settled at 0 was
+    # charged by its correction, if at all.
+    entries = CreditTransaction.objects.filter(
+        of_calls & Q(type=CreditTransaction.Type.CALL_DEDUCTION)
+        | of_calls & Q(type=CreditTransaction.Type.ADJUSTMENT)
+    )
+    charged_by = {
+        entry.reservation_id: entry.pk
+        for entry in entries.only("reservation_id").order_by("-sequence")
+    }
+    return {
+        call_id: CallMoney(
+            reserved_pence=by_id[call_id].reserved_pence if by_id[call_id].is_active else 0,
+            transaction_id=charged_by.get(by_id[call_id].pk),
+        )
+        if call_id in by_id
+        else CallMoney()
+        for call_id in call_ids
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +98,12 @@ class LedgerDifference:
     figure: str
     recorded: int
     recomputed: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.organization_name} ({self.organization_id}): {self.figure} is recorded as "
+            f"{self.recorded}, but recomputed as {self.recomputed}"
+        )
 
 
 # One statement, so that all of it is seen at one moment while calls go on.
@@ -38,9 +117,10 @@ entries AS (
             WHEN type = 'refund' THEN -amount_pence
             WHEN type IN ('call_deduction', 'recovery', 'phone_provisioning', 'phone_number',
                 'number_rental', 'did', 'license') THEN amount_pence
+            -- The correction of a call, either way.
+            WHEN reservation_id IS NOT NULL THEN balance_before_pence - balance_after_pence
             ELSE 0 END) AS spent_pence,
         sum(amount_pence) FILTER (WHERE type = 'topup') AS topped_up_pence,
-        count(*) FILTER (WHERE type = 'call_deduction') AS calls,
         count(*) AS entry_count,
         max(sequence) AS last_sequence
     FROM credit_transactions GROUP BY organization_id
@@ -51,19 +131,33 @@ holds AS (
 ),
 calls AS (
     SELECT reservation.organization_id,
-        count(*) FILTER (WHERE charge.price_pence <> charge.recorded_pence
-            OR (status = 'committed' AND committed_pence <> charge.taken_pence)) AS wrong
+        count(*) FILTER (WHERE billed_seconds > 0) AS calls,
+        count(*) FILTER (WHERE
+            (charge.price_pence <> taken_pence + owed_pence AND NOT (
+                -- Less than it left owed: the rest had been recovered or written off before.
+                corrected_seconds < settled_seconds AND taken_pence <= charge.price_pence
+                AND charge.price_pence < taken_pence + owed_pence))
+            OR (status = 'committed' AND committed_pence <> coalesce(entry.amount_pence, 0))
+        ) AS wrong
     FROM credit_reservations reservation
     LEFT JOIN credit_transactions entry
         ON entry.reservation_id = reservation.id AND entry.type = 'call_deduction'
+    LEFT JOIN credit_transactions correction
+        ON correction.reservation_id = reservation.id AND correction.type = 'adjustment'
+    CROSS JOIN LATERAL (SELECT
+        coalesce(corrected_seconds, settled_seconds, 0) AS billed_seconds,
+        coalesce(entry.balance_before_pence - entry.balance_after_pence, 0)
+            + coalesce(correction.balance_before_pence - correction.balance_after_pence, 0)
+            AS taken_pence,
+        coalesce(entry.owed_after_pence - entry.owed_before_pence, 0)
+            + coalesce(correction.owed_after_pence - correction.owed_before_pence, 0)
+            AS owed_pence
+    ) AS billed
     CROSS JOIN LATERAL (SELECT
         -- Whole increments, then whole pence, both rounded up.
-        ((coalesce(settled_seconds, 0) + billing_increment_seconds - 1)
+        ((billed_seconds + billing_increment_seconds - 1)
             / billing_increment_seconds * billing_increment_seconds::bigint
-            * rate_pence_per_minute + 59) / 60 AS price_pence,
-        coalesce(entry.amount_pence, 0) AS taken_pence,
-        coalesce(entry.amount_pence + entry.owed_after_pence - entry.owed_before_pence, 0)
-            AS recorded_pence
+            * rate_pence_per_minute + 59) / 60 AS price_pence
     ) AS charge
     GROUP BY reservation.organization_id
 ),
@@ -81,7 +175,7 @@ figures AS (
         ('total_spent_pence', organization.total_spent_pence, coalesce(entries.spent_pence, 0)),
         ('total_topped_up_pence', organization.total_topped_up_pence,
             coalesce(entries.topped_up_pence, 0)),
-        ('total_calls', organization.total_calls, coalesce(entries.calls, 0)),
+        ('total_calls', organization.total_calls, coalesce(calls.calls, 0)),
         ('number of entries', coalesce(entries.entry_count, 0),
             coalesce(entries.last_sequence, 0)),
         ('number of calls not charged their price', coalesce(calls.wrong, 0), 0)

@@ -8,6 +8,7 @@ from django.contrib.auth.models import Permission
 from django.urls import reverse
 
 from calls.models import Call
+from telephony.models import NumberOrder
 from tests.factories import OrganizationFactory
 from wallets import ledger
 from wallets.models import CreditReservation, CreditTransaction, Organization
@@ -15,7 +16,7 @@ from webhooks.models import WebhookEvent
 
 pytestmark = pytest.mark.django_db
 
-READ_ONLY = [CreditTransaction, CreditReservation, Call, WebhookEvent]
+READ_ONLY = [CreditTransaction, CreditReservation, NumberOrder, Call, WebhookEvent]
 OURS = {"wallets", "telephony", "calls", "webhooks"}
 
 

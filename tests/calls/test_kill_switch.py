@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from calls import kill_switch
+from calls import ends
 from calls.models import Call
 from tests.factories import AssistantFactory, OrganizationFactory, PhoneNumberFactory
 from tests.webhooks.fixtures import (
@@ -533,7 +533,7 @@ def test_given_the_order_is_lost_when_the_sweep_comes_then_the_call_is_ended(
     end_tasks.clear()
 
     clock.at(68)
-    assert kill_switch.overdue_ends() == [call_of(call).pk]
+    assert ends.overdue() == [call_of(call).pk]
 
 
 def test_given_an_assistant_only_when_its_web_call_runs_dry_then_it_is_ended(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from calls import kill_switch, lifecycle, tasks
+from calls import ends, lifecycle
 from calls.models import Call
 from tests.factories import AssistantFactory, OrganizationFactory, PhoneNumberFactory
 from tests.webhooks.fixtures import (
@@ -16,6 +16,7 @@ from tests.webhooks.fixtures import (
     after,
     assert_money,
     call_of,
+    send_overdue_ends,
 )
 from tests.webhooks.vapi_payloads import VapiCall
 from wallets import ledger
@@ -213,14 +214,14 @@ def test_given_the_task_was_lost_when_the_sweep_comes_then_the_order_is_sent(
     end_tasks.clear()
 
     clock.at(9)
-    assert tasks.send_overdue_ends() == 0
+    assert send_overdue_ends() == 0
     clock.at(10)
-    assert tasks.send_overdue_ends() == 1
+    assert send_overdue_ends() == 1
     end_tasks.run()
 
     assert control_server.received == [("/live/control", END_CALL)]
     clock.at(3600)
-    assert tasks.send_overdue_ends() == 0
+    assert send_overdue_ends() == 0
     assert call_of(call).end_sent_at == after(10)
 
 
@@ -231,11 +232,11 @@ def test_given_the_broker_is_down_when_a_call_is_ended_then_the_message_is_proce
         raise ConnectionError("no broker")
 
     with monkeypatch.context() as patch:
-        patch.setattr(kill_switch.send_end, "delay", no_broker)
+        patch.setattr(ends.send_end, "delay", no_broker)
         call = refused_call(vapi, control_server.url("live"))
 
     clock.at(10)
-    assert kill_switch.overdue_ends() == [call_of(call).pk]
+    assert ends.overdue() == [call_of(call).pk]
 
 
 def test_given_a_sent_order_when_the_task_runs_again_then_nothing_more_is_sent(
@@ -245,7 +246,7 @@ def test_given_a_sent_order_when_the_task_runs_again_then_nothing_more_is_sent(
     pk = str(call_of(call).pk)
 
     for _ in range(3):
-        kill_switch.send_end(pk)
+        ends.send_end(pk)
 
     assert len(control_server.received) == 1
     assert call_of(call).end_attempts == 1
@@ -288,11 +289,11 @@ def test_given_a_control_url_that_fails_when_the_order_is_sent_then_it_is_tried_
     end_tasks.run()
     assert call_of(call).end_retry_at == after(2)
     clock.at(2)
-    tasks.send_overdue_ends()
+    send_overdue_ends()
     end_tasks.run()
     assert call_of(call).end_retry_at == after(2 + 4)
     clock.at(6)
-    tasks.send_overdue_ends()
+    send_overdue_ends()
     end_tasks.run()
 
     known = call_of(call)
@@ -312,11 +313,11 @@ def test_given_a_control_url_that_never_works_when_all_attempts_failed_then_staf
         seconds = (retry_at - START).total_seconds()
         due.append(seconds)
         clock.at(seconds)
-        assert tasks.send_overdue_ends() == 1
+        assert send_overdue_ends() == 1
         end_tasks.run()
 
     assert due == [2, 6, 14, 30, 62, 126, 254]
-    assert len(control_server.received) == kill_switch.MAX_END_ATTEMPTS
+    assert len(control_server.received) == ends.MAX_END_ATTEMPTS
     assert "could not be ended" in call_of(call).attention
     assert "answered 500" in call_of(call).attention
 
@@ -358,7 +359,7 @@ def test_given_the_control_url_comes_late_when_the_order_is_retried_then_it_is_s
     call.control_url = control_server.url("late")
     vapi.send(call.status("in-progress", clock.at(1)))
     clock.at(2)
-    tasks.send_overdue_ends()
+    send_overdue_ends()
     end_tasks.run()
 
     assert control_server.received == [("/late/control", END_CALL)]
@@ -371,14 +372,14 @@ def test_given_all_attempts_failed_when_the_call_shows_life_again_then_it_is_tri
     end_tasks.run()
     for seconds in (2, 6, 14, 30, 62, 126, 254):
         clock.at(seconds)
-        tasks.send_overdue_ends()
+        send_overdue_ends()
         end_tasks.run()
     assert call_of(call).end_retry_at is None
     assert "no control address" in call_of(call).attention
 
     call.control_url = control_server.url("late")
     vapi.send(call.status("in-progress", clock.at(300)))
-    tasks.send_overdue_ends()
+    send_overdue_ends()
     end_tasks.run()
 
     assert control_server.received == [("/late/control", END_CALL)]

@@ -5,7 +5,6 @@ from decimal import Decimal
 
 import pytest
 
-from calls import tasks
 from tests.factories import AssistantFactory, OrganizationFactory, PhoneNumberFactory
 from tests.webhooks.fixtures import (
     START,
@@ -16,6 +15,7 @@ from tests.webhooks.fixtures import (
     after,
     assert_money,
     call_of,
+    send_overdue_ends,
 )
 from tests.webhooks.vapi_payloads import VapiCall
 from wallets import ledger
@@ -114,7 +114,7 @@ def test_given_an_order_without_an_address_when_the_address_comes_then_it_is_sen
     end_tasks.run()
     for second in range(5, 145, 5):
         clock.at(second)
-        tasks.send_overdue_ends()
+        send_overdue_ends()
         end_tasks.run()
 
     call.control_url = control_server.url("late")
@@ -154,11 +154,11 @@ def test_given_a_call_settled_by_hand_when_its_report_differs_then_staff_see_bot
     vapi.send(call.report(START, after(600)))
 
     known = call_of(call)
-    assert (known.charged_pence, known.duration_seconds) == (49, 600)
-    assert known.attention == "Settled before at 60 s; the report says 600 s."
+    assert (known.charged_pence, known.duration_seconds) == (490, 600)
+    assert known.attention == "Settled before at 60 s, and corrected to the 600 s of Vapi's report."
     report = WebhookEvent.objects.get(type="end-of-call-report")
-    assert report.outcome == "Settled: 60 s, 49p."
-    assert_money(organization, balance=10_000 - 49)
+    assert report.outcome == "Settled: 600 s, 490p."
+    assert_money(organization, balance=10_000 - 490)
 
 
 def test_given_a_live_call_settled_by_hand_when_checked_then_it_is_ended(

@@ -103,3 +103,50 @@ def test_control_locked_against_the_order_two_transactions_deadlock(organization
     [error] = [outcome.error for outcome in outcomes if not outcome.succeeded]
     assert isinstance(error, OperationalError)
     assert "deadlock detected" in str(error)
+
+
+def test_raising_many_holds_leaves_a_busy_organization_for_the_next_time(organizations):
+    for number, organization in enumerate(organizations):
+        reserve(organization, f"call-{number}", minutes=1)
+
+    def extend_both():
+        return ledger.extend_reservations(
+            extensions=[
+                ledger.Extension(call_id=f"call-{number}", cover_seconds=61) for number in range(2)
+            ]
+        )
+
+    with transaction.atomic():
+        lock_organization(organizations[0].pk)
+        [outcome] = run_together([extend_both])
+        assert set(outcome.result) == {"call-1"}
+    assert [wallet_figures(one).reserved_pence for one in organizations] == [49, 98]
+    assert set(extend_both()) == {"call-0", "call-1"}
+    assert [wallet_figures(one).reserved_pence for one in organizations] == [98, 98]
+    assert_ledger_intact()
+
+
+def test_holds_raised_by_two_sweeps_and_settled_meanwhile_are_raised_once(organizations):
+    one, _ = organizations
+    for seed in SEEDS:
+        names = [f"call-{seed}-{number}" for number in range(4)]
+        for name in names:
+            reserve(one, name, minutes=1)
+        wanted = [ledger.Extension(call_id=name, cover_seconds=61) for name in names]
+
+        with seeded_interleaving(seed):
+            outcomes = run_together(
+                [
+                    lambda wanted=wanted: ledger.extend_reservations(extensions=wanted),
+                    lambda wanted=wanted: ledger.extend_reservations(extensions=wanted),
+                    lambda names=names: commit(names[0], 60),
+                    lambda names=names: reserve(one, f"{names[0]} more", minutes=1),
+                ]
+            )
+
+        assert_no_surprises(outcomes)
+        ledger.extend_reservations(extensions=wanted)
+        assert_ledger_intact()
+        assert wallet_figures(one).reserved_pence == 3 * 98 + 49
+        for name in (*names, f"{names[0]} more"):
+            commit(name, 60)

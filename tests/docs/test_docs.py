@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.management import get_commands
 from django.urls import Resolver404, resolve
 
+from voxbilling.api.views import unknown
 from voxbilling.environment import PROJECT_DIR
 from voxbilling.operations.health import HEALTH_CHECKS
 
@@ -105,9 +106,10 @@ def test_addresses_that_are_named_are_served(page):
     named = set(re.findall(r"`(?:GET |POST )?(/[a-z][\w/-]*)`", page.read_text()))
     for address in named - set(HEALTH_CHECKS):
         try:
-            resolve(address)
+            served = resolve(address)
         except Resolver404:
             pytest.fail(address)
+        assert served.func is not unknown, address
 
 
 def test_every_decision_is_in_the_list():
@@ -120,7 +122,10 @@ def test_every_decision_is_in_the_list():
     assert sorted(decisions) == listed
 
 
-@pytest.mark.parametrize("command", ["run", "demo", "test", "check", "test-unit", "test-e2e"])
+@pytest.mark.parametrize(
+    "command",
+    ["run", "demo", "verify", "load-test", "test", "test-unit", "test-e2e", "check", "schema"],
+)
 def test_make_knows_how(command):
     planned = subprocess.run(
         ["make", "--dry-run", command],

@@ -1,8 +1,22 @@
 """A complete production environment, none of it real."""
 
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
 
 from voxbilling.environment import PROJECT_DIR
+from voxbilling.stack.paths import DataDirectory
+from voxbilling.stack.postgres import binary
+from voxbilling.stack.servers import open_owner_lock, running
+
+PASSWORDS = {"voxbilling_owner": "owner-password", "voxbilling_app": "app-password"}
 
 PRODUCTION = {
     "DEBUG": "false",
@@ -23,8 +37,63 @@ def production_environment(**changes):
     return {
         **os.environ,
         "VAPI_API_URL": "https://api.vapi.ai",
+        "TWILIO_API_URL": "https://api.twilio.com",
         "DJANGO_SETTINGS_MODULE": "voxbilling.settings",
         "PYTHONPATH": str(PROJECT_DIR),
         **PRODUCTION,
         **changes,
     }
+
+
+@dataclass(frozen=True)
+class ProductionServers:
+    """A PostgreSQL with production's roles, and a Valkey. `urls` are the database's, by role."""
+
+    urls: dict[str, str]
+    superuser_url: str
+    redis_url: str
+
+
+@contextmanager
+def production_servers(root: Path) -> Iterator[ProductionServers]:
+    """Servers whose roles docker-compose.yml's script made, with everything migrated."""
+    data = DataDirectory(root)
+    is_new = data.create()
+    owner = open_owner_lock(data)
+    assert owner.take()
+    with running(data, owner, what="pytest", data_is_new=is_new, durable=False) as servers:
+        with psycopg.connect(servers.database_url, dbname="postgres", autocommit=True) as superuser:
+            superuser.execute("DROP DATABASE voxbilling")
+        run(
+            str(PROJECT_DIR / "docker/postgres/roles.sh"),
+            PATH=f"{binary('psql').parent}{os.pathsep}{os.environ['PATH']}",
+            PGHOST=str(data.sockets()),
+            PGPASSWORD=data.passwords["postgres"],
+            POSTGRES_USER="voxbilling",
+            DATABASE_OWNER_PASSWORD=PASSWORDS["voxbilling_owner"],
+            DATABASE_APP_PASSWORD=PASSWORDS["voxbilling_app"],
+        )
+        host = quote(str(data.sockets()), safe="")
+        urls = {
+            role: f"postgresql://{role}:{password}@/voxbilling?host={host}"
+            for role, password in PASSWORDS.items()
+        }
+        run(
+            *(sys.executable, "manage.py", "migrate", "--noinput"),
+            DATABASE_URL=urls["voxbilling_owner"],
+        )
+        yield ProductionServers(urls, servers.database_url, servers.redis_url)
+
+
+def run(*command: str, **environment: str) -> str:
+    """What a program prints in the production environment; it must end well."""
+    done = subprocess.run(
+        command,
+        cwd=PROJECT_DIR,
+        env=production_environment(**environment),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

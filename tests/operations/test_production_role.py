@@ -3,70 +3,24 @@ console of its own can get around what the database refuses. Tried on a PostgreS
 made by the script that docker-compose.yml runs."""
 
 import json
-import os
-import subprocess
 import sys
 import uuid
-from urllib.parse import quote
 
 import psycopg
 import pytest
 from psycopg import errors
 
-from tests.operations.production import production_environment
-from voxbilling.environment import PROJECT_DIR
-from voxbilling.stack.paths import DataDirectory
-from voxbilling.stack.postgres import binary
-from voxbilling.stack.servers import open_owner_lock, running
+from tests.operations.production import production_servers, run
 
 # One cluster serves all of these tests.
 pytestmark = pytest.mark.xdist_group("production role")
-
-PASSWORDS = {"voxbilling_owner": "owner-password", "voxbilling_app": "app-password"}
-
-
-def run(*command, **environment):
-    done = subprocess.run(
-        command,
-        cwd=PROJECT_DIR,
-        env=production_environment(**environment),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
 def urls(tmp_path_factory):
     """The two roles' database URLs, once the owner has migrated."""
-    data = DataDirectory(tmp_path_factory.mktemp("production") / "data")
-    is_new = data.create()
-    owner = open_owner_lock(data)
-    assert owner.take()
-    with running(data, owner, what="pytest", data_is_new=is_new, durable=False) as servers:
-        with psycopg.connect(servers.database_url, dbname="postgres", autocommit=True) as superuser:
-            superuser.execute("DROP DATABASE voxbilling")
-        run(
-            str(PROJECT_DIR / "docker/postgres/roles.sh"),
-            PATH=f"{binary('psql').parent}{os.pathsep}{os.environ['PATH']}",
-            PGHOST=str(data.sockets()),
-            PGPASSWORD=data.passwords["postgres"],
-            POSTGRES_USER="voxbilling",
-            DATABASE_OWNER_PASSWORD=PASSWORDS["voxbilling_owner"],
-            DATABASE_APP_PASSWORD=PASSWORDS["voxbilling_app"],
-        )
-        host = quote(str(data.sockets()), safe="")
-        urls = {
-            role: f"postgresql://{role}:{password}@/voxbilling?host={host}"
-            for role, password in PASSWORDS.items()
-        }
-        run(
-            *(sys.executable, "manage.py", "migrate", "--noinput"),
-            DATABASE_URL=urls["voxbilling_owner"],
-        )
-        yield urls
+    with production_servers(tmp_path_factory.mktemp("production") / "data") as servers:
+        yield servers.urls
 
 
 @pytest.fixture(scope="module")

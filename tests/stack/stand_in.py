@@ -76,12 +76,16 @@ def main() -> int:
     if options.what == "part":
         part(options.names[0], options.port)
         return 0
-    chosen = {"prepare": "prepare", "web": "web", "demo": "demo"}
+    chosen = {"prepare": "prepare", "web": "web"}
     chosen |= dict(name.split("=") for name in options.names)
     commands = {name: stand_in(what) for name, what in chosen.items() if what != "real"}
     supervisor = Supervisor(replace(CommandLines(), **commands))
     try:
-        return supervisor.run() if options.what == "run" else supervisor.demo()
+        return (
+            supervisor.run()
+            if options.what == "run"
+            else supervisor.run_for("demo", stand_in("demo"))
+        )
     except StackError as error:
         print(error, file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""Vapi's records of calls, and many control requests at once, over real HTTP."""
+"""Vapi's records of calls, over real HTTP."""
 
 import json
 import time
@@ -13,10 +13,9 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from telephony import vapi_calls
+from telephony import vapi_calls, vapi_client
 from telephony.vapi_client import VapiRequestFailed
 from tests.sandbox import running_sandbox
-from tests.webhooks.fixtures import ControlServer
 from voxbilling.stack.sandbox.clock import Clock
 
 SHOWN = {
@@ -225,7 +224,7 @@ def test_given_the_sandbox_when_its_calls_are_read_then_they_are_what_was_played
 
         eventually(lambda: status() == "in-progress")
         live = vapi_calls.get_call(started["id"])
-        assert vapi_calls.send_control([(live.control_url or "", {"type": "end-call"})]) == [None]
+        vapi_client.end_call(live.control_url or "")
         eventually(lambda: status() == "ended")
         over = vapi_calls.get_call(started["id"])
         minute = timedelta(minutes=1)
@@ -247,66 +246,3 @@ def eventually(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < give_up_at
         time.sleep(0.01)
-
-
-# Control messages
-
-
-def test_given_many_calls_when_they_are_spoken_to_then_each_gets_its_own_message(
-    control_server: ControlServer,
-) -> None:
-    messages = [
-        (control_server.url(f"call-{number}"), {"type": "say", "content": str(number)})
-        for number in range(250)
-    ]
-
-    assert vapi_calls.send_control(messages) == [None] * 250
-    assert sorted(control_server.received, key=str) == sorted(
-        [(f"/call-{n}/control", {"type": "say", "content": str(n)}) for n in range(250)], key=str
-    )
-
-
-def test_given_nobody_to_speak_to_when_nothing_is_sent_then_nothing_failed() -> None:
-    assert vapi_calls.send_control([]) == []
-
-
-def test_given_some_that_fail_when_many_are_sent_then_each_failure_is_told_and_names_no_url(
-    control_server: ControlServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(vapi_calls, "CONTROL_TIMEOUT_SECONDS", 0.5)
-    end = {"type": "end-call"}
-    control_server.answers = [404, None]
-    taken_first, never_answered = (control_server.url("of-the-call") for _ in range(2))
-
-    failures = [
-        *vapi_calls.send_control([(taken_first, end)]),
-        *vapi_calls.send_control(
-            [
-                (never_answered, end),
-                ("http://127.0.0.1:9/of-the-call", end),
-                ("of-the-call", end),
-                ("http://[of-the-call/", end),
-                ("http://xn--of-the-call-\x80.invalid/", end),
-            ]
-        ),
-        *vapi_calls.send_control([(control_server.url("of-the-call"), end)]),
-    ]
-
-    assert failures[0] == "The call's control address answered 404."
-    assert failures[-1] is None
-    assert all(failures[:-1])
-    assert not any("of-the-call" in failure for failure in failures[:-1] if failure)
-
-
-def test_given_answers_that_take_long_when_many_are_sent_then_they_wait_together(
-    control_server: ControlServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(vapi_calls, "CONTROL_TIMEOUT_SECONDS", 1)
-    control_server.answers = [None] * 100
-    started = time.monotonic()
-
-    failures = vapi_calls.send_control([(control_server.url("slow"), {"type": "end-call"})] * 100)
-
-    assert all(failures)
-    # One after the other, they would wait for 100 s.
-    assert time.monotonic() - started < 20

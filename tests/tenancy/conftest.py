@@ -7,6 +7,7 @@ from django.db import ProgrammingError, models
 from django.utils import timezone
 
 from calls.models import Appointment, Call
+from telephony.models import NumberOrder
 from tests.factories import OrganizationFactory, PhoneNumberFactory, UserFactory
 from wallets import ledger
 from wallets.models import CreditReservation, CreditTransaction, Membership, Organization
@@ -38,13 +39,24 @@ def make_tenant(name: str) -> Tenant:
         control_url_encrypted=f"secret of {name}",
         attention=f"about {name}",
     )
+    entry = CreditTransaction.objects.get(organization=organization)
     made = [
         organization,
         Membership.objects.create(organization=organization, user=UserFactory()),
         CreditReservation.objects.get(organization=organization),
-        CreditTransaction.objects.get(organization=organization),
+        entry,
         number.assistant,
         number,
+        NumberOrder.objects.create(
+            organization=organization,
+            idempotency_key=name,
+            country="GB",
+            number_type="local",
+            price_pence=1,
+            charge=entry,
+            created_at=timezone.now(),
+            work_due_at=timezone.now(),
+        ),
         call,
         Appointment.objects.create(organization=organization, call=call),
         WebhookEvent.objects.create(

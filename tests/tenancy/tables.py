@@ -7,6 +7,7 @@ from django.apps import apps
 from django.db.models import Model
 
 from tests.wallets.invariants import rows
+from voxbilling.operations.verification.schema import Schema, read_schema
 from voxbilling.tenancy import TENANT_ROLE
 from wallets.models import Organization
 
@@ -67,51 +68,45 @@ class _Table:
     columns: set[str]
     readable: set[str]
     writable: bool
-    policies: set[tuple]
+    policies: set[str]
 
 
-def _look_at(table: str) -> _Table:
-    [(has_row_security, writable)] = rows(
-        """
-        SELECT relrowsecurity,
-            has_table_privilege(%(role)s, oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
-            OR has_table_privilege(%(role)s, oid, 'REFERENCES, TRIGGER, MAINTAIN')
-            OR has_any_column_privilege(%(role)s, oid, 'INSERT, UPDATE, REFERENCES')
-        FROM pg_class WHERE oid = %(table)s::regclass
-        """,
-        {"role": TENANT_ROLE, "table": table},
-    )
-    columns = rows(
-        """
-        SELECT attname::text, has_column_privilege(%(role)s, attrelid, attnum, 'SELECT')
-        FROM pg_attribute
-        WHERE attrelid = %(table)s::regclass AND attnum > 0 AND NOT attisdropped
-        """,
-        {"role": TENANT_ROLE, "table": table},
-    )
-    policies = rows(
-        """
-        SELECT permissive::text, roles::text[], cmd::text, qual, with_check
-        FROM pg_policies WHERE schemaname = 'public' AND tablename = %(table)s
-        """,
-        {"table": table},
-    )
+def _look_at(table: str, schema: Schema) -> _Table:
+    granted = [(privilege, column) for privilege, name, column in _grants(schema) if name == table]
+    row_security = schema.get(("row-level security", table))
     return _Table(
-        has_row_security=has_row_security,
-        columns={name for name, _ in columns},
-        readable={name for name, is_readable in columns if is_readable},
-        writable=writable,
+        has_row_security=row_security is not None and row_security.enabled,
+        columns={
+            name.partition(".")[2]
+            for kind, name in schema
+            if kind == "column" and name.startswith(f"{table}.")
+        },
+        readable={column for privilege, column in granted if privilege == "SELECT"},
+        writable=any(privilege != "SELECT" for privilege, _ in granted),
         policies={
-            (permissive, tuple(roles), *expressions) for permissive, roles, *expressions in policies
+            state.definition
+            for (kind, name), state in schema.items()
+            if kind == "policy" and name.startswith(f"{table}.")
         },
     )
 
 
-def _expected_policies(table: str) -> set[tuple]:
-    policies = {("PERMISSIVE", ("public",), "ALL", NOT_FOR_TENANTS, None)}
+def _grants(schema: Schema) -> list[tuple[str, str, str]]:
+    """What the tenant role may do: the privilege, the table, and the column if it is about one."""
+    found = []
+    for kind, name in schema:
+        privilege, _, where = name.partition(" on ")
+        if kind == "grant" and where != "schema public":
+            table, _, column = where.partition(".")
+            found.append((privilege, table, column))
+    return found
+
+
+def _expected_policies(table: str) -> set[str]:
+    policies = {f"PERMISSIVE FOR ALL TO public USING {NOT_FOR_TENANTS}"}
     if table not in CLOSED:
         own_rows = OWN_ROWS.format(key=key_column(table))
-        policies.add(("PERMISSIVE", (TENANT_ROLE,), "SELECT", own_rows, None))
+        policies.add(f"PERMISSIVE FOR SELECT TO {TENANT_ROLE} USING {own_rows}")
     return policies
 
 
@@ -119,9 +114,10 @@ def tenancy_problems(models: Iterable[type[Model]] | None = None) -> list[str]:
     """A sentence for everything that could show one tenant another's rows, or what is hidden."""
     models_by_table = {model._meta.db_table: model for model in tenant_models(models)}
     tables = _tables_of_tenants() | set(models_by_table)
+    schema = read_schema()
     problems = []
     for name in sorted(tables):
-        table = _look_at(name)
+        table = _look_at(name, schema)
         if key_column(name) not in table.columns:
             problems.append(f"{name} has no organization_id that would say whose its rows are")
         if not table.has_row_security:
@@ -136,20 +132,8 @@ def tenancy_problems(models: Iterable[type[Model]] | None = None) -> list[str]:
         if table.readable != readable:
             differing = ", ".join(sorted(table.readable ^ readable))
             problems.append(f"{name} grants other columns than it should: {differing}")
-    reachable = rows(
-        """
-        SELECT relname::text FROM pg_class
-        WHERE relnamespace = 'public'::regnamespace AND (
-            relkind IN ('r', 'p', 'v', 'm', 'f') AND (
-                has_table_privilege(%(role)s, oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
-                OR has_any_column_privilege(%(role)s, oid, 'SELECT, INSERT, UPDATE, REFERENCES'))
-            OR relkind = 'S' AND has_sequence_privilege(%(role)s, oid, 'USAGE, SELECT, UPDATE'))
-        """,
-        {"role": TENANT_ROLE},
-    )
     problems += [
         f"{name} can be reached by the tenant role, and belongs to no tenant"
-        for (name,) in sorted(reachable)
-        if name not in tables
+        for name in sorted({table for _, table, _ in _grants(schema)} - tables)
     ]
     return problems

@@ -135,6 +135,21 @@ BROKEN = {
         LEFT JOIN credit_transactions e ON e.reservation_id = r.id AND e.type = 'call_deduction'
         WHERE (e.id IS NOT NULL) <> (coalesce(r.settled_seconds, 0) > 0)
     """,
+    "a call took and left owed its price, but for what it left owed and owes no more": """
+        SELECT r.organization_id, r.call_id FROM credit_reservations r
+        LEFT JOIN LATERAL (
+            SELECT coalesce(sum(balance_before_pence - balance_after_pence), 0) AS taken,
+                coalesce(sum(owed_after_pence - owed_before_pence), 0) AS owed
+            FROM credit_transactions WHERE reservation_id = r.id
+        ) AS e ON true
+        CROSS JOIN LATERAL (SELECT ceil(
+            ceil(coalesce(corrected_seconds, settled_seconds, 0)::numeric
+                / billing_increment_seconds) * billing_increment_seconds
+            * rate_pence_per_minute / 60) AS price) AS p
+        WHERE e.taken + e.owed <> price
+            AND NOT (corrected_seconds < settled_seconds
+                AND e.taken <= price AND e.taken + e.owed > price)
+    """,
     "a committed hold was charged what it says": """
         SELECT r.organization_id, r.call_id FROM credit_reservations r
         LEFT JOIN credit_transactions e ON e.reservation_id = r.id AND e.type = 'call_deduction'

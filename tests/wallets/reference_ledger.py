@@ -44,6 +44,7 @@ class Call:
     status: str
     expires: float
     settlement: dict | None = None
+    correction: dict | None = None
 
 
 class ReferenceLedger:
@@ -146,6 +147,54 @@ class ReferenceLedger:
                 "duration_seconds": seconds,
             }
         return call.settlement
+
+    def correct(self, wallet, call_id, seconds):
+        call = self.find(call_id)
+        if call is None:
+            return "ReservationNotFound"
+        if call.wallet is not wallet:
+            return "IdempotencyConflict"
+        if call.settlement is None:
+            return "CallNotSettled"
+        if call.correction is None:
+            cost, owed = (call.settlement[f"{x}_pence"] for x in ("actual_cost", "uncollected"))
+            taken = cost - owed
+            change = price(seconds, call.tariff) - cost
+            unclear = 0
+            if change > 0:
+                paid = min(change, self.free(wallet) + wallet.limit)
+                more_owed = change - paid
+            else:
+                less_owed = min(-change, owed)
+                more_owed = -min(less_owed, wallet.owed)
+                unclear = less_owed + more_owed
+                paid = change + less_owed
+            wallet.owed += more_owed
+            wallet.balance -= paid
+            call.correction = {
+                "settled_seconds": call.settlement["duration_seconds"],
+                "corrected_seconds": seconds,
+                "charged_pence": taken + paid,
+                "uncollected_pence": owed + more_owed,
+                "unclear_pence": unclear,
+            }
+        return call.correction
+
+    def give_up(self, wallet, call_id):
+        call = self.find(call_id)
+        if call is None:
+            return "ReservationNotFound"
+        if call.wallet is not wallet:
+            return "IdempotencyConflict"
+        call.call_id = None
+        if call.vapi_call_id == call_id:
+            call.vapi_call_id = None
+        held = 0
+        if call.status == "active" and call.vapi_call_id is None:
+            held = call.hold
+            call.status = "released"
+        seconds = call.settlement["duration_seconds"] if call.settlement else None
+        return {"released_pence": held, "settled_seconds": seconds}
 
     # --- money ---
 

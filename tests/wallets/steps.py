@@ -61,6 +61,16 @@ def commit(call_id, seconds, **changes):
     return ledger.commit_reserved_credits(call_id=call_id, duration_seconds=seconds, **changes)
 
 
+def correct(organization, call_id, seconds):
+    return ledger.correct_settlement(
+        organization_id=organization.pk, call_id=call_id, duration_seconds=seconds
+    )
+
+
+def give_up(organization, call_id):
+    return ledger.give_up_call_id(organization_id=organization.pk, call_id=call_id)
+
+
 def release(call_id):
     return ledger.release_reservation(call_id=call_id)
 

@@ -878,6 +878,161 @@ def test_control_a_live_hold_may_be_raised_and_renewed(organization):
     assert_ledger_intact()
 
 
+# --- corrections, and ids that are given up ---
+
+
+def correction_entry(organization, **changes):
+    """An entry that corrects call-1, by hand."""
+    insert_entry(
+        organization,
+        **{
+            "type": "adjustment",
+            "direction": "debit",
+            "amount_pence": 10,
+            "balance_after_pence": wallet_figures(organization).balance_pence - 10,
+            "reservation_id": reservation_id(),
+        }
+        | changes,
+    )
+
+
+@pytest.fixture
+def corrected(organization):
+    """Call-1 was settled at 61 s for 98 p, and Vapi says the same."""
+    commit("call-1", 61)
+    update_hold("corrected_seconds = 61")
+    return organization
+
+
+def test_control_the_first_correction_of_a_call_is_accepted(corrected):
+    correction_entry(corrected)
+    carry_to_organization(corrected)
+    check_deferred_constraints()
+
+
+def test_a_second_correction_of_a_call(corrected):
+    correction_entry(corrected)
+    carry_to_organization(corrected)
+    with refused(UNIQUE_VIOLATION, constraint="credit_transactions_one_correction_per_call"):
+        correction_entry(corrected, idempotency_key="another")
+        carry_to_organization(corrected)
+
+
+def test_a_correction_of_a_call_that_was_not_corrected(organization):
+    commit("call-1", 61)
+    with refused(CHECK_VIOLATION, constraint="credit_transactions_correction_of_corrected"):
+        correction_entry(organization)
+        carry_to_organization(organization)
+
+
+def test_a_correction_that_gives_back_more_than_was_taken(corrected):
+    with refused(CHECK_VIOLATION, constraint="credit_transactions_correction_within_charge"):
+        correction_entry(
+            corrected, direction="credit", amount_pence=99, balance_after_pence=902 + 99
+        )
+        carry_to_organization(corrected)
+
+
+def test_a_correction_that_gives_back_more_than_was_left_owed(corrected):
+    """The debt of another call is not this one's to lower."""
+    commit("another", 6000, organization_id=corrected.pk)  # 902 p taken, the rest owed
+    owed = wallet_figures(corrected).owed_pence
+    with refused(CHECK_VIOLATION, constraint="credit_transactions_correction_within_charge"):
+        correction_entry(
+            corrected,
+            direction="credit",
+            amount_pence=0,
+            balance_after_pence=0,
+            owed_after_pence=owed - 1,
+        )
+        carry_to_organization(corrected)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"direction": "debit", "balance_after_pence": 892, "owed_after_pence": 9},
+        {"direction": "credit", "balance_after_pence": 912, "owed_after_pence": 11},
+    ],
+)
+def test_a_correction_that_moves_money_and_what_is_owed_in_opposite_directions(corrected, changes):
+    commit("another", 60 * 19, organization_id=corrected.pk)
+    top_up(corrected, 902 - wallet_figures(corrected).balance_pence)
+    owed = wallet_figures(corrected).owed_pence
+    change = changes["owed_after_pence"] - 10
+    with refused(CHECK_VIOLATION, constraint="credit_transactions_type_moves_owed"):
+        correction_entry(corrected, **changes | {"owed_after_pence": owed + change})
+        carry_to_organization(corrected)
+
+
+def test_an_adjustment_of_what_is_owed_that_names_no_call(corrected):
+    with refused(CHECK_VIOLATION, constraint="credit_transactions_type_moves_owed"):
+        correction_entry(corrected, reservation_id=None, owed_after_pence=1)
+        carry_to_organization(corrected)
+
+
+def test_correcting_a_call_before_it_is_settled(organization):
+    with refused(RESTRICT_VIOLATION, table="credit_reservations", says="corrected once, after"):
+        update_hold("corrected_seconds = 60")
+
+
+def test_correcting_a_call_as_it_is_settled(organization):
+    release("call-1")
+    with refused(RESTRICT_VIOLATION, table="credit_reservations", says="corrected once, after"):
+        update_hold("settled_at = now(), settled_seconds = 0, corrected_seconds = 0")
+
+
+@pytest.mark.parametrize("assignment", ["corrected_seconds = 62", "corrected_seconds = NULL"])
+def test_correcting_a_call_twice(corrected, assignment):
+    with refused(RESTRICT_VIOLATION, table="credit_reservations", says="corrected once"):
+        update_hold(assignment)
+
+
+def test_a_hold_that_is_born_corrected(organization):
+    with refused(CHECK_VIOLATION, constraint="credit_reservations_corrected_when_settled"):
+        insert_hold(organization, corrected_seconds=1)
+
+
+@pytest.mark.parametrize("vapi_call_id", [None, "vapis"])
+def test_control_an_id_may_be_given_up_for_the_rows_own_key(organization, vapi_call_id):
+    reserve(organization, vapi_call_id="vapis")
+    found = reservation_id()
+    execute(
+        "UPDATE credit_reservations SET call_id = 'displaced:' || id, vapi_call_id = %s"
+        " WHERE id = %s",
+        (vapi_call_id, found),
+    )
+    assert rows("SELECT call_id FROM credit_reservations") == [(f"displaced:{found}",)]
+
+
+@pytest.mark.parametrize(
+    "assignments",
+    ["call_id = 'call-1'", "call_id = 'displaced:'", "call_id = 'displaced:' || gen_random_uuid()"],
+)
+def test_taking_an_id_back_or_another(organization, assignments):
+    update_hold("call_id = 'displaced:' || id")
+    with refused(RESTRICT_VIOLATION, table="credit_reservations", says="never change"):
+        execute(f"UPDATE credit_reservations SET {assignments}")
+
+
+@pytest.mark.parametrize("assignments", ["vapi_call_id = NULL", "vapi_call_id = 'another'"])
+def test_forgetting_vapis_id_while_the_call_has_its_own(organization, assignments):
+    reserve(organization, vapi_call_id="vapis")
+    with refused(RESTRICT_VIOLATION, table="credit_reservations", says="learned once"):
+        update_hold(assignments)
+
+
+def test_learning_vapis_id_after_the_id_was_given_up(organization):
+    update_hold("call_id = 'displaced:' || id")
+    with refused(RESTRICT_VIOLATION, table="credit_reservations", says="learned once"):
+        execute("UPDATE credit_reservations SET vapi_call_id = 'vapis'")
+
+
+def test_taking_the_name_that_another_row_needs_to_give_its_id_up(organization):
+    with refused(CHECK_VIOLATION, constraint="credit_reservations_displaced_by_own_key"):
+        insert_hold(organization, call_id=f"displaced:{reservation_id()}")
+
+
 # --- all of it at once ---
 
 

@@ -30,7 +30,12 @@ GOOD = {
     "claw_back": {"amount_pence": 10, "description": "d", "idempotency_key": "k"},
     "cleanup_expired_reservations": {},
     "commit_reserved_credits": {"call_id": "held", "duration_seconds": 10},
+    "correct_settlement": {"call_id": "owed call", "duration_seconds": 10},
     "extend_reservation": {"call_id": "held", "cover_seconds": 600},
+    "extend_reservations": {
+        "extensions": [ledger.Extension(call_id="held", cover_seconds=600)],
+    },
+    "give_up_call_id": {"call_id": "held"},
     "recover_owed": {"amount_pence": 10, "description": "d", "idempotency_key": "k"},
     "release_reservation": {"call_id": "held"},
     "reserve_call_credits": {"call_id": "new"},
@@ -75,6 +80,15 @@ BAD = {
     "duration_seconds": NOT_SECONDS,
     "cover_seconds": NOT_SECONDS,
     "estimated_minutes": NOT_MINUTES,
+    "extensions": [
+        None,
+        "held",
+        ["held"],
+        [None],
+        {},
+        1,
+        [ledger.Extension(call_id="held", cover_seconds=1)] * 501,
+    ],
     "live_until": NOT_MOMENTS,
     "created_by_id": NOT_USERS,
 }
@@ -133,6 +147,14 @@ def test_a_bad_argument_is_refused_with_a_sentence(organization, name, argument)
             str(refusal.value).encode()  # can be shown and logged
 
 
+@pytest.mark.parametrize("argument", ["call_id", "cover_seconds", "live_until"])
+def test_an_extension_refuses_what_extend_reservation_refuses(argument):
+    good = {"call_id": "held", "cover_seconds": 600}
+    for value in BAD[argument]:
+        with pytest.raises(ValueError, match=r"^\S.{15,}\.$"):
+            ledger.Extension(**good | {argument: value})
+
+
 NOT_ORGANIZATIONS = [uuid.UUID(int=0), str(uuid.UUID(int=7)), "", "not an id", "\0", "\ud800",
                      "x" * 10_000, 0, -1, 2**200, True, 1.5, b"bytes", [], {},
                      object()]  # fmt: skip
@@ -177,12 +199,21 @@ def test_an_id_may_be_text(organization, name):
         ("reserve_call_credits", "vapi_call_id", "x" * 200),
         ("reserve_call_credits", "estimated_minutes", 720),
         ("commit_reserved_credits", "duration_seconds", 7 * 24 * 3600),
+        ("correct_settlement", "duration_seconds", 7 * 24 * 3600),
+        ("correct_settlement", "duration_seconds", 0),
         ("extend_reservation", "cover_seconds", 7 * 24 * 3600),
         ("extend_reservation", "live_until", timezone.now() + timedelta(hours=12)),
     ],
 )
 def test_the_largest_allowed_is_taken(organization, name, argument, value):
     COMMANDS[name](**arguments_of(name, organization) | {argument: value})
+
+
+@pytest.mark.parametrize("name", ["reserve_call_credits", "commit_reserved_credits"])
+def test_no_new_call_takes_the_name_of_an_id_that_was_given_up(organization, name):
+    arguments = arguments_of(name, organization) | {"call_id": f"displaced:{uuid.uuid4()}"}
+    with pytest.raises(ValueError, match="does not begin with"), nothing_changes():
+        COMMANDS[name](**arguments)
 
 
 def test_a_hold_cannot_be_renewed_for_longer_than_any_call_lasts(organization):

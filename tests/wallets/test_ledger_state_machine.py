@@ -32,6 +32,7 @@ from tests.wallets.invariants import (
 from tests.wallets.reference_ledger import ReferenceLedger, Wallet
 from wallets import ledger
 from wallets.models import Organization
+from wallets.selectors import ledger_differences
 
 # Few of each, so that replays, conflicts and the ids of other organizations come up all the time.
 WALLETS = st.integers(0, 2)
@@ -68,7 +69,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.model.credit(self.wallets[number], 300, "topup", "opening")
             steps.top_up(self.organizations[number], 300, idempotency_key="opening")
 
-    def both(self, command, expected, *, duplicate_may_write=False):
+    def both(self, command, expected, *, duplicate_may_write=False, can_be_repeated=True):
         """Run the command, and hold it to what the reference ledger said of it."""
         before = ledger_snapshot()
         result, refused_as = None, None
@@ -83,7 +84,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert not isinstance(expected, str), f"{expected} was expected, and {result} came"
         for name, figure in (expected or {}).items():
             assert getattr(result, name) == figure, name
-        if result is None:
+        if result is None or not can_be_repeated:
             return
         after = ledger_snapshot()
         if result.duplicate and not duplicate_may_write:
@@ -133,6 +134,21 @@ class LedgerMachine(RuleBasedStateMachine):
         self.both(
             lambda: steps.commit(call_id, seconds, organization_id=organization_id),
             self.model.commit(call_id, seconds, None if number is None else self.wallets[number]),
+        )
+
+    @rule(number=WALLETS, call_id=CALL_IDS, seconds=SECONDS)
+    def correct(self, number, call_id, seconds):
+        self.both(
+            lambda: steps.correct(self.organizations[number], call_id, seconds),
+            self.model.correct(self.wallets[number], call_id, seconds),
+        )
+
+    @rule(number=WALLETS, call_id=CALL_IDS)
+    def give_up(self, number, call_id):
+        self.both(
+            lambda: steps.give_up(self.organizations[number], call_id),
+            self.model.give_up(self.wallets[number], call_id),
+            can_be_repeated=False,  # the id is gone
         )
 
     @rule(call_id=CALL_IDS)
@@ -223,6 +239,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def the_rows_agree_with_each_other(self):
         check_deferred_constraints()
         assert_ledger_intact()
+        assert ledger_differences() == []
 
     @invariant()
     def the_wallets_are_what_the_reference_says(self):

@@ -12,8 +12,10 @@ from tests.wallets.steps import (
     buy,
     claw_back,
     commit,
+    correct,
     expire_all_holds,
     extend,
+    give_up,
     recover,
     release,
     reserve,
@@ -24,6 +26,7 @@ from tests.wallets.steps import (
     write_off,
 )
 from tests.wallets.test_ledger_arguments import COMMANDS
+from wallets import ledger
 
 ORGANIZATION = re.compile(r'"organizations"')
 LOCK = re.compile(r'^SELECT .* FROM "organizations" .*FOR NO KEY UPDATE( SKIP LOCKED)?$')
@@ -36,7 +39,12 @@ RUN = {
     "claw_back": lambda organization: claw_back(organization, 10),
     "cleanup_expired_reservations": lambda organization: expire_all_holds(),
     "commit_reserved_credits": lambda organization: commit("held", 61),
+    "correct_settlement": lambda organization: correct(organization, "owed call", 121),
     "extend_reservation": lambda organization: extend("held", 600),
+    "extend_reservations": lambda organization: ledger.extend_reservations(
+        extensions=[ledger.Extension(call_id="held", cover_seconds=600)]
+    ),
+    "give_up_call_id": lambda organization: give_up(organization, "held"),
     "recover_owed": lambda organization: recover(organization, 10),
     "release_reservation": lambda organization: release("held"),
     "reserve_call_credits": lambda organization: reserve(organization, "new"),
@@ -50,6 +58,7 @@ MOST = {
     "reserve_call_credits": 5,
     "commit_reserved_credits": 6,
     "extend_reservation": 5,
+    "extend_reservations": 5,
     "release_reservation": 5,
 }
 
@@ -150,7 +159,13 @@ def test_no_command_needs_more_statements_for_a_long_history(organization):
         "a commit without a hold": lambda one: commit(
             f"no hold of {one.pk}", 61, organization_id=one.pk
         ),
+        "correct_settlement": lambda one: correct(one, held[one], 721),
+        "a correction again": lambda one: correct(one, held[one], 721),
+        "give_up_call_id": lambda one: give_up(one, f"no hold of {one.pk}"),
         "release_reservation": lambda one: release(f"new call of {one.pk}"),
+        "extend_reservations": lambda organization: ledger.extend_reservations(
+            extensions=[ledger.Extension(call_id="held", cover_seconds=600)]
+        ),
         "recover_owed": lambda one: recover(one, 10),
         "write_off_owed": lambda one: write_off(one, 10),
         "set_debt_limit": lambda one: set_debt_limit(one, 10),

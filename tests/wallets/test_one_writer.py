@@ -12,7 +12,11 @@ import pytest
 
 PROJECT = Path(__file__).parents[2]
 PACKAGES = ("voxbilling", "wallets", "telephony", "calls", "webhooks")
-MAY_NAME_THEM = re.compile(r"^wallets/(ledger/.*|ledger|models|admin)(\.py)?$|/migrations/")
+# Verification tries what the database must refuse, and rolls it back.
+MAY_NAME_THEM = re.compile(
+    r"^wallets/(ledger/.*|ledger|models|admin)(\.py)?$|/migrations/"
+    r"|^voxbilling/operations/verification/ledger\.py$"
+)
 
 MONEY_FIELDS = {"balance_pence", "reserved_pence", "owed_pence", "last_sequence"}
 LEDGER_MODELS = {"CreditReservation", "CreditTransaction"}

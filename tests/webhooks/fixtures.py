@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Thread
+from threading import Barrier, Event, Thread
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ import time_machine
 from django.http import HttpResponse
 from django.test import Client
 
-from calls import kill_switch
+from calls import ends
 from calls.models import Call
 from tests.webhooks.vapi_payloads import VapiCall, encoded
 from wallets.models import Organization
@@ -81,7 +81,7 @@ class EndTasks(list[str]):
         waiting = self[:]
         self.clear()
         for call_pk in waiting:
-            kill_switch.send_end(call_pk)
+            ends.send_end(call_pk)
         return len(waiting)
 
 
@@ -89,7 +89,7 @@ class ControlServer:
     """A real HTTP server in the place of Vapi's control URLs.
 
     `answers` is what the next requests get: a status, or None for no answer at all. When it is
-    used up, requests are answered 200.
+    used up, requests are answered 200. With `all_at_once`, none is answered before so many wait.
     """
 
     def __init__(self, port: int) -> None:
@@ -97,6 +97,8 @@ class ControlServer:
         self.answers: list[int | None] = []
         self.received: list[tuple[str, Any]] = []
         self.stopping = Event()
+        self.all_at_once: Barrier | None = None
+        self.before_answer: Callable[[], None] = lambda: None
 
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self.port}/{name}/control"
@@ -108,6 +110,9 @@ def _handler(control: Callable[[], ControlServer]) -> type[BaseHTTPRequestHandle
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             server = control()
             server.received.append((self.path, json.loads(body)))
+            if server.all_at_once is not None:
+                server.all_at_once.wait(60)
+            server.before_answer()
             status = server.answers.pop(0) if server.answers else 200
             if status is None:
                 server.stopping.wait(10)
@@ -122,16 +127,15 @@ def _handler(control: Callable[[], ControlServer]) -> type[BaseHTTPRequestHandle
     return Handler
 
 
-class _HttpServer(ThreadingHTTPServer):
+class _ManyAtOnce(ThreadingHTTPServer):
     daemon_threads = True
-    # Connections that wait to be taken, when hundreds come at once.
     request_queue_size = 1024
 
 
 @contextmanager
 def running_control_server() -> Iterator[ControlServer]:
     servers: list[ControlServer] = []
-    http = _HttpServer(("127.0.0.1", 0), _handler(lambda: servers[0]))
+    http = _ManyAtOnce(("127.0.0.1", 0), _handler(lambda: servers[0]))
     servers.append(ControlServer(http.server_port))
     thread = Thread(target=lambda: http.serve_forever(poll_interval=0.02), daemon=True)
     thread.start()
@@ -162,6 +166,13 @@ def after(seconds: float) -> datetime:
     return START + timedelta(seconds=seconds)
 
 
+def send_overdue_ends() -> int:
+    """Send the orders to end that are due again, as the sweep does; returns how many."""
+    overdue = ends.overdue()
+    ends.send_ends(overdue)
+    return len(overdue)
+
+
 def call_of(call: VapiCall) -> Call:
     """What is known of a call now."""
     return Call.objects.get(vapi_call_id=call.id)
@@ -186,7 +197,8 @@ def clock() -> Iterator[Clock]:
 @pytest.fixture
 def end_tasks(monkeypatch: pytest.MonkeyPatch) -> EndTasks:
     tasks = EndTasks()
-    monkeypatch.setattr(kill_switch.send_end, "delay", tasks.append)
+    monkeypatch.setattr(ends.send_end, "delay", tasks.append)
+    monkeypatch.setattr(ends, "sweep_at", lambda moments: None)
     return tasks
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection, transaction
 
-from calls import kill_switch, lifecycle
+from calls import ends, lifecycle
 from calls.secrets import decrypt_control_url
 from telephony import vapi_client
 from tests.factories import OrganizationFactory, PhoneNumberFactory
@@ -201,12 +201,12 @@ def test_given_a_control_url_that_fails_when_the_order_is_sent_then_no_marker_is
     answer: int | None,
 ) -> None:
     monkeypatch.setattr(vapi_client, "CONTROL_TIMEOUT_SECONDS", 0.1)
-    monkeypatch.setattr(kill_switch, "MAX_END_ATTEMPTS", 2)
+    monkeypatch.setattr(ends, "MAX_END_ATTEMPTS", 2)
     end_a_call(vapi, clock, call)
     control_server.answers = [answer, answer]
 
     for _ in range(2):
-        kill_switch.send_end(end_tasks[0])
+        ends.send_end(end_tasks[0])
 
     assert "could not be ended" in call_of(call).attention
     assert "call_end_failed" in log.getvalue()
@@ -226,10 +226,10 @@ def test_given_an_error_with_the_url_at_hand_when_the_task_fails_then_no_marker_
     def fail(*args: Any) -> None:
         raise OperationalError("the server closed the connection unexpectedly")
 
-    monkeypatch.setattr(kill_switch, "_record_end_attempt", fail)
+    monkeypatch.setattr(ends, "_record", fail)
 
     # As a worker runs and logs it.
-    assert kill_switch.send_end.apply(args=[end_tasks[0]]).failed()
+    assert ends.send_end.apply(args=[end_tasks[0]]).failed()
 
     assert "OperationalError" in log.getvalue()
     assert_kept_nowhere(log)

@@ -5,7 +5,7 @@ from typing import Any
 
 import structlog
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
-from django.db import DatabaseError
+from django.db import InterfaceError, OperationalError
 from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -85,7 +85,8 @@ def _problem(error: Exception) -> Problem | None:
             wait = max(1, math.ceil(getattr(error, "wait", None) or 1))
             sentence = f"Too many requests: try again in {wait} seconds."
             return Problem(429, "too_many_requests", sentence, retry_after_seconds=wait)
-        case DatabaseError():
+        # Other errors of the database are faults of ours, and no reason to send it again.
+        case OperationalError() | InterfaceError():
             logger.exception("database_unavailable")
             return Problem(
                 503,

@@ -25,7 +25,7 @@ def healthz(_request: HttpRequest) -> HttpResponse:
 @require_safe
 def readyz(_request: HttpRequest) -> HttpResponse:
     """Whether this process can do its work: database, broker, and no migration missing."""
-    checks = {"database": _database(), "broker": _broker()}
+    checks = {"database": _database(), "broker": broker()}
     checks["migrations"] = _migrations() if checks["database"] == "ok" else "unknown"
     ready = all(result == "ok" for result in checks.values())
     response = JsonResponse(
@@ -46,7 +46,8 @@ def _database() -> str:
     return "ok"
 
 
-def _broker() -> str:
+def broker() -> str:
+    """`ok`, or `unreachable`."""
     try:
         with app.connection_for_write() as broker:
             broker.ensure_connection(max_retries=1, timeout=2)
@@ -65,10 +66,16 @@ def _migrations() -> str:
 @cache
 def _all_migrations_applied() -> bool:
     """Raises LookupError, which is not cached, while any is missing: applied ones stay applied."""
-    executor = MigrationExecutor(connection)
-    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+    if missing_migrations():
         raise LookupError("migrations are missing")
     return True
+
+
+def missing_migrations() -> list[str]:
+    """The migrations that this version has and the database has not, in their order."""
+    executor = MigrationExecutor(connection)
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return [f"{migration}" for migration, _ in plan]
 
 
 HEALTH_CHECKS = {"/healthz": healthz, "/readyz": readyz}

@@ -29,7 +29,7 @@ _PREPARE_SECONDS = 180
 _HEALTHY_SECONDS = 60
 _LOOK_SECONDS = 0.1
 _PYTHON = sys.executable
-_MANAGE = (_PYTHON, str(PROJECT_DIR / "manage.py"))
+MANAGE = (_PYTHON, str(PROJECT_DIR / "manage.py"))
 _CELERY = (_PYTHON, "-m", "celery", "-A", "voxbilling")
 
 
@@ -37,7 +37,7 @@ _CELERY = (_PYTHON, "-m", "celery", "-A", "voxbilling")
 class CommandLines:
     """What the stack runs besides the servers. Web and sandbox also get `--port N`."""
 
-    prepare: Sequence[str] = (*_MANAGE, "prepare_stack")
+    prepare: Sequence[str] = (*MANAGE, "prepare_stack")
     web: Sequence[str] = (_PYTHON, "-m", "voxbilling.stack.web")
     sandbox: Sequence[str] = (_PYTHON, "-m", "voxbilling.stack.sandbox")
     # One process, whose threads are fewer than its database pool. Mingling with other workers
@@ -49,7 +49,6 @@ class CommandLines:
     # Its schedule lies in the data directory by settings. No pid file that could get stale: the
     # data directory's lock already keeps a second one away.
     beat: Sequence[str] = (*_CELERY, "beat", "--loglevel", "INFO")
-    demo: Sequence[str] = (*_MANAGE, "run_demo")
 
 
 class _Stop(BaseException):
@@ -69,13 +68,13 @@ class Supervisor:
 
     def run(self) -> int:
         """The stack until SIGINT or SIGTERM; the exit code. StackError if it cannot work."""
-        return self._run(demo=False)
+        return self._run("run", None)
 
-    def demo(self) -> int:
-        """The stack while the demo runs on it; the demo's exit code."""
-        return self._run(demo=True)
+    def run_for(self, name: str, command: Sequence[str]) -> int:
+        """The stack while one command runs on it; the command's exit code."""
+        return self._run(name, command)
 
-    def _run(self, *, demo: bool) -> int:
+    def _run(self, name: str, command: Sequence[str] | None) -> int:
         read_dotenv()
         if not variables.embedded_servers_are_meant():
             raise StackError(
@@ -99,7 +98,7 @@ class Supervisor:
                         f"{owner.holder()} already runs the servers in {data.root}: stop it, or "
                         "name another directory in VOXBILLING_DATA_DIR."
                     )
-                what = f"voxbilling.stack {'demo' if demo else 'run'}"
+                what = f"voxbilling.stack {name}"
                 web_port = cleanup.enter_context(ports.reserve(_wanted_port())).getsockname()[1]
                 sandbox_port = cleanup.enter_context(ports.reserve(0)).getsockname()[1]
                 servers = cleanup.enter_context(
@@ -109,9 +108,11 @@ class Supervisor:
                 cleanup.callback(lambda: data.demo.unlink(missing_ok=True))
                 cleanup.callback(self._ignore_signals)
                 environment = self._start(servers, web_port, sandbox_port)
-                return self._run_demo(servers, environment) if demo else self._watch(servers)
+                if command is None:
+                    return self._watch(servers)
+                return self._run_command(Program(name, command, environment), servers)
         except _Stop as stop:
-            return 128 + stop.number if demo else 0
+            return 0 if command is None else 128 + stop.number
 
     def _start(self, servers: Servers, web_port: int, sandbox_port: int) -> dict[str, str]:
         """Start everything; returns the children's environment when `demo.json` says ready."""
@@ -176,13 +177,12 @@ class Supervisor:
             time.sleep(_LOOK_SECONDS)
         return until.exit_code
 
-    def _run_demo(self, servers: Servers, environment: Mapping[str, str]) -> int:
-        """The demo as a child that speaks for itself on our output; its exit code."""
-        program = Program("run_demo", self.commands.demo, environment)
-        demo = servers.launch(
+    def _run_command(self, program: Program, servers: Servers) -> int:
+        """A command as a child that speaks for itself on our output; its exit code."""
+        child = servers.launch(
             program, self._services, output=sys.stdout.fileno(), errors=sys.stderr.fileno()
         )
-        return self._watch(servers, until=demo)
+        return self._watch(servers, until=child)
 
     def _all(self, servers: Servers) -> list[Child]:
         return [*servers.children, *self._services]

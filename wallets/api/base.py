@@ -4,12 +4,15 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from django.http import HttpRequest
+from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from voxbilling.api import throttles
 from voxbilling.api.errors import Problem
-from voxbilling.tenancy import finish_in_scope, tenant_scope
+from voxbilling.tenancy import tenant_scope
 from wallets import access, ledger
 from wallets.access import Access
 
@@ -22,6 +25,7 @@ _REFUSALS: dict[type[Exception], tuple[int, str]] = {
     access.OrganizationMalformed: (400, "bad_input"),
     access.NotAMember: (403, "not_a_member"),
     access.MayOnlyRead: (403, "may_only_read"),
+    access.StaffOnly: (403, "staff_only"),
     access.OrganizationUnknown: (404, "organization_unknown"),
     ledger.OrganizationNotFound: (404, "organization_unknown"),
     ledger.OrganizationSuspended: (403, "organization_suspended"),
@@ -36,10 +40,11 @@ def reads(handler: Handler) -> Handler:
     """
 
     @wraps(handler)
-    def scoped(view: "OrganizationView", *args: Any, **kwargs: Any) -> Response:
-        view.is_reading = True
+    def scoped(view: "OrganizationView", request: Request, *args: Any, **kwargs: Any) -> Response:
         with tenant_scope(view.access.organization_id):
-            return handler(view, *args, **kwargs)
+            response = handler(view, request, *args, **kwargs)
+            view.finalize_response(request, response, *args, **kwargs).render()
+            return response
 
     return scoped
 
@@ -55,24 +60,37 @@ def spends(handler: Handler) -> Handler:
     return guarded
 
 
+def staff_only(handler: Handler) -> Handler:
+    """Refuse a handler to customers. It runs outside the tenant scope, and so filters by itself."""
+
+    @wraps(handler)
+    def guarded(view: "OrganizationView", *args: Any, **kwargs: Any) -> Response:
+        view.access.require_staff()
+        return handler(view, *args, **kwargs)
+
+    return guarded
+
+
 class OrganizationView(APIView):
-    """A view whose handlers, each marked `reads` or `spends`, find `self.access` set.
+    """A view whose handlers, each marked with one of the above, find `self.access` set.
 
     Refusals of `wallets.access` and of the ledger become the contract's statuses here.
     """
 
     access: Access
-    is_reading = False
 
-    def perform_authentication(self, request: Request) -> None:
-        super().perform_authentication(request)
-        # Before the throttles, which count by organization.
-        self.permission_denied_unless_signed_in(request)
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        # Every body is JSON. An empty one that calls itself a form would become a form's data, in
+        # which a checkbox that is missing means "off".
+        request.META["CONTENT_TYPE"] = "application/json"
+        return super().initialize_request(request, *args, **kwargs)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        if request.method not in self.allowed_methods:
+            raise MethodNotAllowed(str(request.method))
+        super().initial(request, *args, **kwargs)
         self.access = access.find_access(request.user, request.headers.get("X-Org-Id"))
-
-    def permission_denied_unless_signed_in(self, request: Request) -> None:
-        if not request.user or not request.user.is_authenticated:
-            self.permission_denied(request)
+        throttles.count(throttles.PER_ORGANIZATION, str(self.access.organization_id))
 
     def handle_exception(self, exc: Exception) -> Response:
         refusal = _REFUSALS.get(type(exc))
@@ -80,9 +98,3 @@ class OrganizationView(APIView):
             status, code = refusal
             exc = Problem(status, code, str(exc))
         return super().handle_exception(exc)
-
-    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
-        finished = super().finalize_response(request, response, *args, **kwargs)
-        return (
-            finish_in_scope(self.access.organization_id, finished) if self.is_reading else finished
-        )

@@ -1,5 +1,10 @@
 """The addresses of wallets, below /api/billing/."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from wallets.api import views
+
+urlpatterns = [
+    path("wallet", views.WalletView.as_view()),
+    path("wallet/transactions", views.TransactionsView.as_view()),
+]

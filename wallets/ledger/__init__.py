@@ -10,6 +10,7 @@ so that a client's key can never be one that the system uses itself.
 """
 
 from wallets.errors import (
+    CallNotSettled,
     DebtLimitInUse,
     IdempotencyConflict,
     InsufficientBalance,
@@ -21,9 +22,12 @@ from wallets.errors import (
 )
 from wallets.ledger.arguments import MAX_AMOUNT_PENCE, MAX_DESCRIPTION_LENGTH
 from wallets.ledger.assets import check_balance_and_deduct_asset_cost
+from wallets.ledger.corrections import correct_settlement
 from wallets.ledger.credits import add_credits, adjust_balance, claw_back
+from wallets.ledger.displacement import give_up_call_id
 from wallets.ledger.expiry import cleanup_expired_reservations
 from wallets.ledger.holds import extend_reservation, release_reservation, reserve_call_credits
+from wallets.ledger.live_holds import Extension, extend_reservations
 from wallets.ledger.owed import recover_owed, write_off_owed
 from wallets.ledger.settlement import commit_reserved_credits
 from wallets.ledger.standing import resume_organization, set_debt_limit, suspend_organization
@@ -31,7 +35,9 @@ from wallets.ledger.standing import resume_organization, set_debt_limit, suspend
 __all__ = [
     "MAX_AMOUNT_PENCE",
     "MAX_DESCRIPTION_LENGTH",
+    "CallNotSettled",
     "DebtLimitInUse",
+    "Extension",
     "IdempotencyConflict",
     "InsufficientBalance",
     "LedgerError",
@@ -45,7 +51,10 @@ __all__ = [
     "claw_back",
     "cleanup_expired_reservations",
     "commit_reserved_credits",
+    "correct_settlement",
     "extend_reservation",
+    "extend_reservations",
+    "give_up_call_id",
     "recover_owed",
     "release_reservation",
     "reserve_call_credits",

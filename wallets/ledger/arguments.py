@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 
 from voxbilling.storable_text import is_storable
+from wallets.models import CreditReservation
 
 # Ten billion pounds: what is larger is a mistake, and sums of such amounts still fit a bigint.
 MAX_AMOUNT_PENCE = 10**12
@@ -27,6 +28,12 @@ def stored_key(operation: str, key: str) -> str:
 
 def check_call_id(call_id: str) -> None:
     _check_text(call_id, "A call id", MAX_CALL_ID_LENGTH)
+
+
+def check_new_call_id(call_id: str) -> None:
+    # A reservation that gives up its id is called so; nobody may take that name before.
+    if call_id.startswith(CreditReservation.DISPLACED_PREFIX):
+        raise ValueError(f"A call id does not begin with {CreditReservation.DISPLACED_PREFIX!r}.")
 
 
 def check_description(description: str) -> None:

@@ -4,7 +4,6 @@ from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
-from django.utils import timezone
 
 from wallets.errors import InsufficientBalance, OrganizationSuspended
 from wallets.ledger.arguments import (
@@ -16,16 +15,16 @@ from wallets.ledger.arguments import (
 )
 from wallets.ledger.posting import save_organization
 from wallets.ledger.reservations import (
-    atomic_against_other_organizations,
-    default_expiry,
+    close_uncharged,
     find_reservations,
     lock_reservation,
+    missing_pence,
     new_reservation,
+    renewed_expiry,
     require_owner,
     reservation_result,
 )
-from wallets.locks import lock_organization
-from wallets.models import CreditReservation
+from wallets.locks import atomic_against_other_organizations, lock_organization
 from wallets.results import Release, Reservation
 
 
@@ -106,17 +105,10 @@ def extend_reservation(
     organization, reservation = lock_reservation(call_id)
     if not reservation.is_active:
         return reservation_result(organization, reservation, duplicate=True)
-    tariff = reservation.tariff
-    wanted_pence = tariff.price(cover_seconds)
-    possible_pence = reservation.reserved_pence + organization.spendable_on_calls_pence
-    if wanted_pence > possible_pence:
-        wanted_pence = tariff.largest_hold(possible_pence)
-    added_pence = max(wanted_pence - reservation.reserved_pence, 0)
+    added_pence = missing_pence(organization, reservation, cover_seconds)
     if added_pence and organization.is_suspended:
         raise OrganizationSuspended(organization.pk)
-    expires_at = max(
-        filter(None, [reservation.expires_at, default_expiry(timezone.now()), live_until])
-    )
+    expires_at = renewed_expiry(reservation, live_until)
     if added_pence or expires_at != reservation.expires_at:
         reservation.reserved_pence += added_pence
         reservation.expires_at = expires_at
@@ -136,12 +128,8 @@ def release_reservation(*, call_id: str) -> Release:
     organization, reservation = lock_reservation(call_id)
     duplicate = not reservation.is_active
     if not duplicate:
-        reservation.status = CreditReservation.Status.RELEASED
-        reservation.committed_pence = 0
-        reservation.released_pence = reservation.reserved_pence
-        reservation.released_at = timezone.now()
+        close_uncharged(organization, reservation)
         reservation.save(force_update=True)
-        organization.reserved_pence -= reservation.reserved_pence
         save_organization(organization)
     return Release(
         reservation_id=reservation.pk,

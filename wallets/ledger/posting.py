@@ -48,6 +48,9 @@ def append_entry(
     organization.owed_pence = entry.owed_after_pence
     if entry_type in CreditTransaction.SPENDING_TYPES:
         organization.total_spent_pence += amount_pence
+    elif reservation is not None:
+        # The correction of a call, either way.
+        organization.total_spent_pence -= signed_pence
     elif entry_type == CreditTransaction.Type.REFUND:
         organization.total_spent_pence -= amount_pence
     elif entry_type == CreditTransaction.Type.TOPUP:

@@ -1,45 +1,17 @@
 """Finding, locking and making the one reservation of a call."""
 
-import functools
-from collections.abc import Callable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
-from typing import ParamSpec, TypeVar
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
-from psycopg.errors import UniqueViolation
 
 from wallets.errors import IdempotencyConflict, ReservationNotFound
-from wallets.ledger.arguments import check_call_id
+from wallets.ledger.arguments import check_call_id, check_new_call_id
 from wallets.locks import lock_organization
 from wallets.models import CreditReservation, Organization
 from wallets.results import Reservation
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def atomic_against_other_organizations(command: Callable[P, R]) -> Callable[P, R]:
-    """Run in a transaction, and once more if another organization took the call id meanwhile.
-
-    The organization's lock keeps its own commands apart; between two organizations only the unique
-    index decides. The second run then finds the winner's row, and refuses.
-    """
-
-    @functools.wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            with transaction.atomic():
-                return command(*args, **kwargs)
-        except IntegrityError as error:
-            if not isinstance(error.__cause__, UniqueViolation):
-                raise
-        with transaction.atomic():
-            return command(*args, **kwargs)
-
-    return run
 
 
 def find_reservation(call_id: str) -> CreditReservation | None:
@@ -64,6 +36,19 @@ def find_reservations(call_id: str, *, vapi_call_id: str) -> list[CreditReservat
     )
 
 
+def find_reservations_of_calls(call_ids: Collection[str]) -> QuerySet[CreditReservation]:
+    """The reservations of many calls, by either of their ids."""
+    return CreditReservation.objects.filter(Q(call_id__in=call_ids) | Q(vapi_call_id__in=call_ids))
+
+
+def by_call_id(reservations: Iterable[CreditReservation]) -> dict[str, CreditReservation]:
+    """Reservations by their ids: an id means `vapi_call_id` first, then `call_id`."""
+    rows = list(reservations)
+    return {row.call_id: row for row in rows} | {
+        row.vapi_call_id: row for row in rows if row.vapi_call_id
+    }
+
+
 def lock_reservation(call_id: str) -> tuple[Organization, CreditReservation]:
     """Lock the organization of a call's reservation, then read the reservation under that lock."""
     check_call_id(call_id)
@@ -82,8 +67,35 @@ def require_owner(reservation: CreditReservation, organization: Organization) ->
         )
 
 
+def close_uncharged(organization: Organization, reservation: CreditReservation) -> int:
+    """Give an active hold back, in memory; the caller saves both. Returns its pence."""
+    reservation.status = CreditReservation.Status.RELEASED
+    reservation.committed_pence = 0
+    reservation.released_pence = reservation.reserved_pence
+    reservation.released_at = timezone.now()
+    organization.reserved_pence -= reservation.reserved_pence
+    return reservation.reserved_pence
+
+
 def default_expiry(now: datetime) -> datetime:
     return now + timedelta(minutes=settings.RESERVATION_TTL_MINUTES)
+
+
+def renewed_expiry(reservation: CreditReservation, live_until: datetime | None) -> datetime:
+    """When a hold expires whose call was just seen alive; never earlier than before."""
+    return max(filter(None, [reservation.expires_at, default_expiry(timezone.now()), live_until]))
+
+
+def missing_pence(
+    organization: Organization, reservation: CreditReservation, cover_seconds: int
+) -> int:
+    """Pence that a hold lacks to cover this many seconds, as far as the wallet can pay them."""
+    tariff = reservation.tariff
+    wanted_pence = tariff.price(cover_seconds)
+    possible_pence = reservation.reserved_pence + organization.spendable_on_calls_pence
+    if wanted_pence > possible_pence:
+        wanted_pence = tariff.largest_hold(possible_pence)
+    return max(wanted_pence - reservation.reserved_pence, 0)
 
 
 def new_reservation(
@@ -94,6 +106,7 @@ def new_reservation(
     reserved_pence: int,
     estimated_minutes: int,
 ) -> CreditReservation:
+    check_new_call_id(call_id)
     now = timezone.now()
     return CreditReservation(
         organization=organization,

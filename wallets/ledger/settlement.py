@@ -13,12 +13,11 @@ from wallets.ledger.arguments import (
 )
 from wallets.ledger.posting import append_entry, save_organization
 from wallets.ledger.reservations import (
-    atomic_against_other_organizations,
     find_reservation,
     new_reservation,
     require_owner,
 )
-from wallets.locks import lock_organization
+from wallets.locks import atomic_against_other_organizations, lock_organization
 from wallets.models import CreditReservation, CreditTransaction, Organization
 from wallets.results import Settlement
 

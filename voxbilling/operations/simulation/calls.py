@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from fractions import Fraction
 from typing import Any
 
 from voxbilling import vapi_payloads as payloads
@@ -56,9 +57,12 @@ class Played:
     problem: str = ""
 
 
-def fair_price_pence(duration_seconds: int) -> int:
-    """49p a started minute: worked out here once more, so that the engine is not its own judge."""
-    return math.ceil(duration_seconds / 60) * 49
+def fair_price_pence(
+    duration_seconds: int, *, rate_pence_per_minute: int = 49, increment_seconds: int = 60
+) -> int:
+    """Worked out here once more, so that the engine is not its own judge."""
+    billed_seconds = math.ceil(duration_seconds / increment_seconds) * increment_seconds
+    return math.ceil(Fraction(billed_seconds * rate_pence_per_minute, 60))
 
 
 async def play(vapi: SimulatedVapi, plan: Plan) -> Played:

@@ -87,7 +87,7 @@ def _prepare(sample: _Sample) -> dict[str, Any]:
     return {
         "id": str(organization.pk),
         "name": organization.name,
-        "balance_pence": _refill(organization, sample.balance_pence),
+        "balance_pence": refill(organization, sample.balance_pence),
         "owner": {"username": sample.owner, "password": password},
         "phone_number": number.number,
         "vapi_phone_number_id": number.vapi_phone_number_id,
@@ -95,7 +95,7 @@ def _prepare(sample: _Sample) -> dict[str, Any]:
     }
 
 
-def _refill(organization: Organization, wanted_pence: int) -> int:
+def refill(organization: Organization, wanted_pence: int) -> int:
     """Bring what can be spent to the wanted pence, as an entry; returns the balance in pence."""
     organization.refresh_from_db()
     change_pence = wanted_pence - organization.effective_balance_pence

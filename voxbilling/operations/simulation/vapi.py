@@ -18,7 +18,8 @@ _SANDBOX_WAIT_SECONDS = 30
 class SimulatedVapi:
     """A client of one voxbilling. `latencies_ms` holds milliseconds by kind of webhook.
 
-    Raises httpx.HTTPError if voxbilling cannot be reached or does not answer 200.
+    Raises httpx.HTTPError if voxbilling cannot be reached or does not answer 200, ValueError if the
+    answer is no JSON object.
     """
 
     def __init__(self, *, base_url: str, secret: str, sandbox_url: str) -> None:
@@ -56,6 +57,9 @@ class SimulatedVapi:
             "/api/vapi/webhook/status-check", "status-check", json.dumps(message)
         )
 
+    async def ask_health(self) -> dict[str, Any]:
+        return _object(await self._voxbilling.get("/api/vapi/webhook/health"))
+
     async def was_told_to_end(self, call_id: str) -> bool:
         """Whether the call's control URL was told to end it, waiting for that a while."""
         give_up_at = time.monotonic() + _SANDBOX_WAIT_SECONDS
@@ -71,5 +75,11 @@ class SimulatedVapi:
         started = time.perf_counter()
         response = await self._voxbilling.post(path, content=body)
         self.latencies_ms[kind].append((time.perf_counter() - started) * 1000)
-        answer: dict[str, Any] = response.raise_for_status().json()
-        return answer
+        return _object(response)
+
+
+def _object(response: httpx.Response) -> dict[str, Any]:
+    answer = response.raise_for_status().json()
+    if not isinstance(answer, dict):
+        raise ValueError(f"{answer!r} is no JSON object")
+    return answer

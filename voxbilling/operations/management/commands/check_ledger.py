@@ -17,11 +17,7 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **_options: Any) -> None:
         differences = ledger_differences()
         for difference in differences:
-            self.stdout.write(
-                f"{difference.organization_name} ({difference.organization_id}): "
-                f"{difference.figure} is recorded as {difference.recorded}, "
-                f"but recomputed as {difference.recomputed}"
-            )
+            self.stdout.write(f"{difference}")
         if differences:
             raise CommandError(f"The ledger does not add up: {len(differences)} differences.")
         self.stdout.write(

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import random
-import statistics
 from collections import defaultdict
 from typing import Any
 
@@ -15,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from calls.models import Call
+from voxbilling.operations.latencies import PERCENTS, percentiles
 from voxbilling.operations.simulation.calls import Disorder, Kind, Plan, Played, play
 from voxbilling.operations.simulation.vapi import SimulatedVapi
 from wallets.models import CreditReservation, Organization
@@ -154,11 +154,7 @@ def _holds_left(played: list[Played]) -> list[str]:
 
 
 def _ledger_problems(console: Console) -> list[str]:
-    problems = [
-        f"{difference.organization_name}: {difference.figure} is recorded as "
-        f"{difference.recorded}, but recomputed as {difference.recomputed}."
-        for difference in ledger_differences()
-    ]
+    problems = [f"{difference}." for difference in ledger_differences()]
     verdict = "adds up" if not problems else "DOES NOT ADD UP"
     console.print(f"Ledger check: every balance, hold and debt {verdict}.")
     return problems
@@ -222,9 +218,8 @@ def _wallets_table(
 def _latency_table(latencies_ms: dict[str, list[float]]) -> Table:
     table = Table(title="Webhooks, in milliseconds", title_justify="left")
     table.add_column("kind")
-    for name in ("count", "p50", "p95", "p99"):
+    for name in ("count", *(f"p{percent}" for percent in PERCENTS)):
         table.add_column(name, justify="right")
     for kind, values in sorted(latencies_ms.items()):
-        cuts = statistics.quantiles(values, n=100, method="inclusive")
-        table.add_row(kind, str(len(values)), *(f"{cuts[p - 1]:.0f}" for p in (50, 95, 99)))
+        table.add_row(kind, str(len(values)), *(f"{value:.0f}" for value in percentiles(values)))
     return table

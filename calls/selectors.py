@@ -1,0 +1,201 @@
+"""Reads of calls: pages for customers, and what calls earn for the operator."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import Q, QuerySet, Sum
+from django.db.models.functions import TruncDate
+from django.utils import timezone
+
+from calls.models import Call
+from telephony.models import PhoneNumber
+from voxbilling.api.pages import Cursor, Page, page_of
+from wallets.pricing import usd_to_pence
+from wallets.selectors import CallMoney, money_of_calls
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallKey:
+    """Where a call stands in the list of its organization's calls."""
+
+    created_at: datetime
+    id: UUID
+
+    def __str__(self) -> str:
+        return f"{self.created_at.isoformat()} {self.id}"
+
+    @classmethod
+    def read(cls, text: str) -> "CallKey":
+        """Raises ValueError."""
+        created_at, _, call_id = text.partition(" ")
+        key = cls(created_at=datetime.fromisoformat(created_at), id=UUID(call_id))
+        if timezone.is_naive(key.created_at):
+            raise ValueError("A time without a time zone is no key.")
+        return key
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedCall:
+    """A call, and its figures in the ledger."""
+
+    call: Call
+    money: CallMoney
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallFilter:
+    """Which calls are listed; None is no condition. Days are UTC's, both included."""
+
+    state: str | None = None
+    phone_number: str | None = None
+    date_from: date | None = None
+    date_to: date | None = None
+
+
+def calls_page(
+    organization_id: UUID, *, limit: int, cursor: Cursor | None, wanted: CallFilter
+) -> Page[ListedCall]:
+    """A page of the organization's calls, newest first by when they were first seen."""
+    calls = _filtered(_of_customer(organization_id), organization_id, wanted)
+    towards_newer = cursor is not None and cursor.towards_newer
+    if cursor is not None:
+        key, side = cursor.key, "gt" if towards_newer else "lt"
+        # The first condition is what the index can begin at.
+        calls = calls.filter(
+            Q(**{f"created_at__{side}e": key.created_at}),
+            Q(**{f"created_at__{side}": key.created_at})
+            | Q(**{"created_at": key.created_at, f"id__{side}": key.id}),
+        )
+    sign = "" if towards_newer else "-"
+    fetched = calls.order_by(f"{sign}created_at", f"{sign}id")[: limit + 1]
+    page = page_of(
+        list(fetched),
+        limit=limit,
+        cursor=cursor,
+        key=lambda call: CallKey(created_at=call.created_at, id=call.pk),
+    )
+    return Page(
+        rows=_with_money(page.rows, organization_id),
+        limit=page.limit,
+        next=page.next,
+        previous=page.previous,
+    )
+
+
+def find_listed_call(organization_id: UUID, call_pk: UUID) -> ListedCall | None:
+    """One of the organization's calls; None if it has none with this key."""
+    calls = list(_of_customer(organization_id).filter(pk=call_pk))
+    return _with_money(calls, organization_id)[0] if calls else None
+
+
+def _of_customer(organization_id: UUID) -> QuerySet[Call]:
+    return (
+        Call.objects.filter(organization_id=organization_id)
+        .select_related("phone_number")
+        .only(
+            "organization_id",
+            "call_id",
+            "vapi_call_id",
+            "type",
+            "phone_number__number",
+            "created_at",
+            "started_at",
+            "ended_at",
+            "ended_reason",
+            "duration_seconds",
+            "settled_at",
+            "settled_from",
+            "charged_pence",
+            "uncollected_pence",
+            "not_charged_because",
+        )
+    )
+
+
+def _filtered(calls: QuerySet[Call], organization_id: UUID, wanted: CallFilter) -> QuerySet[Call]:
+    if wanted.state == Call.State.LIVE:
+        calls = calls.filter(ended_at=None)
+    elif wanted.state == Call.State.SETTLED:
+        calls = calls.filter(settled_at__isnull=False, ended_at__isnull=False)
+    if wanted.phone_number is not None:
+        # Looked up first, so that the index of a number's calls can be read in its order.
+        numbers = PhoneNumber.objects.filter(
+            organization_id=organization_id, number=wanted.phone_number
+        )
+        calls = calls.filter(phone_number_id__in=list(numbers.values_list("pk", flat=True)))
+    if wanted.date_from is not None:
+        calls = calls.filter(created_at__gte=datetime.combine(wanted.date_from, time.min, UTC))
+    if wanted.date_to is not None:
+        calls = calls.filter(created_at__lte=datetime.combine(wanted.date_to, time.max, UTC))
+    return calls
+
+
+def _with_money(calls: Sequence[Call], organization_id: UUID) -> list[ListedCall]:
+    money = money_of_calls([call.call_id for call in calls], organization_id)
+    return [ListedCall(call=call, money=money[call.call_id]) for call in calls]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profit:
+    """What the calls that ended in a time cost the operator and earned it, in pence.
+
+    `margin_percent` is the profit in proportion to what was charged; None if nothing was.
+    """
+
+    provider_cost_usd: Decimal = Decimal(0)
+    charged_pence: int = 0
+
+    @property
+    def provider_cost_pence(self) -> int:
+        return usd_to_pence(self.provider_cost_usd, settings.USD_TO_GBP_RATE)
+
+    @property
+    def gross_profit_pence(self) -> int:
+        return self.charged_pence - self.provider_cost_pence
+
+    @property
+    def margin_percent(self) -> float | None:
+        if not self.charged_pence:
+            return None
+        return round(100 * self.gross_profit_pence / self.charged_pence, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfitReport:
+    """Profit in all and day by day, oldest first. The total is rounded once, and not by day."""
+
+    total: Profit
+    by_day: dict[date, Profit]
+
+
+def profit(organization_id: UUID, *, days: int) -> ProfitReport:
+    """What an organization's calls earned on the last `days` days of UTC, today included."""
+    today = timezone.now().astimezone(UTC).date()
+    first_day = today - timedelta(days=days - 1)
+    by_day = {first_day + timedelta(days=number): Profit() for number in range(days)}
+    total = Profit()
+    sums = (
+        Call.objects.filter(
+            organization_id=organization_id,
+            ended_at__gte=datetime.combine(first_day, time.min, UTC),
+            ended_at__lte=datetime.combine(today, time.max, UTC),
+        )
+        .values(day=TruncDate("ended_at", tzinfo=UTC))
+        .annotate(cost_usd=Sum("vapi_cost_usd"), charged=Sum("charged_pence"))
+        .order_by()
+    )
+    for row in sums:
+        earned = Profit(
+            provider_cost_usd=row["cost_usd"] or Decimal(0), charged_pence=row["charged"] or 0
+        )
+        by_day[row["day"]] = earned
+        total = replace(
+            total,
+            provider_cost_usd=total.provider_cost_usd + earned.provider_cost_usd,
+            charged_pence=total.charged_pence + earned.charged_pence,
+        )
+    return ProfitReport(total=total, by_day=by_day)

@@ -1,0 +1,1 @@
+"""The JSON API of phone numbers, below /api/managed-telephony/."""

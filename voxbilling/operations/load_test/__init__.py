@@ -1,0 +1,1 @@
+"""Many requests at the same moment to a running server, and what must have come of them."""

@@ -1,0 +1,1 @@
+"""What `verify_billing_deployment` looks at: every part yields findings, and changes nothing."""
