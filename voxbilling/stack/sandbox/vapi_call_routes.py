@@ -4,7 +4,8 @@
     GET /call, GET /call/{id}    calls as Vapi describes them
     POST /call/{id}/control      the control URL of a live call; 404 when it is over
     POST /sandbox/inbound-call   somebody calls {"phoneNumberId", "phoneNumber": {"number"}}
-    GET /sandbox/calls           what happened in truth, a page of `limit` after number `after`
+    GET /sandbox/calls           what happened in truth, a page of `limit` after number `after`,
+                                 and how many messages voxbilling has still to answer
 
 Either way of starting a call takes a script as `sandbox`, see vapi_script.py. Vapi's own addresses
 want a bearer token, whichever. Operations that faults can hit: create-call, get-call, list-calls.
@@ -115,7 +116,8 @@ def routes(calls: Calls, faults: Faults) -> list[Route]:
         after = _number(request, "after", 0, 10**9)
         limit = _number(request, "limit", _MOST_LISTED, _MOST_LISTED)
         later = (call for call in calls.oldest_first() if call.number > after)
-        return JSONResponse({"calls": [_truth(call) for call in islice(later, limit)]})
+        truths = [_truth(call) for call in islice(later, limit)]
+        return JSONResponse({"calls": truths, "unansweredMessages": calls.unanswered_messages})
 
     def of_vapi(name: str, endpoint: Endpoint) -> Endpoint:
         return faults.can_hit("vapi", name, failure=failure)(with_a_key(_understood(endpoint)))

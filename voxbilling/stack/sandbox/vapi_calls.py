@@ -90,6 +90,11 @@ class Calls:
         self._started = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @property
+    def unanswered_messages(self) -> int:
+        """How many messages voxbilling was sent, or is about to be, and has not answered."""
+        return self._webhook.unanswered
+
     def find(self, call_id: str) -> Call | None:
         return self._calls.get(call_id)
 

@@ -15,7 +15,10 @@ _AT_ONCE = 200
 
 
 class Webhook:
-    """Where messages go. At most 200 are on their way at once, the others wait their turn."""
+    """Where messages go. At most 200 are on their way at once, the others wait their turn.
+
+    `unanswered` counts them all.
+    """
 
     def __init__(
         self, url: str, secret: str, transport: httpx.AsyncBaseTransport | None = None
@@ -23,6 +26,7 @@ class Webhook:
         self._url = url
         self._headers = {"X-Vapi-Secret": secret, "Content-Type": "application/json"}
         self._turn = asyncio.Semaphore(_AT_ONCE)
+        self.unanswered = 0
         self._transport = transport
         self._client: httpx.AsyncClient | None = None
 
@@ -33,16 +37,17 @@ class Webhook:
         """
         is_request = message["message"]["type"] == "assistant-request"
         seconds = _ASSISTANT_REQUEST_SECONDS if is_request else _TIMEOUT_SECONDS
-        async with self._turn:
-            try:
-                async with asyncio.timeout(seconds):
-                    response = await self._connected().post(self._url, content=json.dumps(message))
-            except (httpx.HTTPError, TimeoutError) as error:
-                return type(error).__name__, None
+        self.unanswered += 1
         try:
+            async with self._turn, asyncio.timeout(seconds):
+                response = await self._connected().post(self._url, content=json.dumps(message))
             return response.status_code, response.json() if response.is_success else None
+        except (httpx.HTTPError, TimeoutError) as error:
+            return type(error).__name__, None
         except ValueError:
             return response.status_code, None
+        finally:
+            self.unanswered -= 1
 
     def _connected(self) -> httpx.AsyncClient:
         # Made here and not in the constructor, so that it belongs to the loop that uses it.
