@@ -107,6 +107,18 @@ def test_given_no_valkey_then_nothing_breaks_and_whoever_asks_is_told(settings, 
     ] * 2
 
 
+def test_given_a_time_out_that_comes_as_a_value_error_then_nothing_breaks(monkeypatch):
+    def time_out(*_args, **_options):
+        raise ValueError("I/O operation on closed file.")
+
+    monkeypatch.setattr(heartbeat.cache, "set_many", time_out)
+
+    heartbeat.published(FIVE_SECONDS)
+    ended_well(FIVE_SECONDS)
+
+    assert heartbeat.read([FIVE_SECONDS]) == heartbeat.Heartbeat(None, {}, {})
+
+
 def test_a_beat_that_never_ran_is_a_failure(conclusions):
     beat, sweeps = conclusions()
 

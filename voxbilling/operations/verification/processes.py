@@ -36,7 +36,7 @@ def check() -> Iterator[Finding]:
     ):
         try:
             yield _eventually(look, give_up_at) or failed(subject, absence)
-        except (BrokerError, RedisError, OSError) as error:
+        except (BrokerError, RedisError, OSError, ValueError) as error:
             yield failed(subject, f"could not be asked about: {error}")
 
 
