@@ -5,6 +5,7 @@ import uuid
 import pytest
 import time_machine
 from celery.signals import after_task_publish, beat_init, task_success
+from django.core.cache.backends.redis import RedisCache
 from redis.exceptions import RedisError
 
 from voxbilling import celery, heartbeat
@@ -111,7 +112,7 @@ def test_given_a_time_out_that_comes_as_a_value_error_then_nothing_breaks(monkey
     def time_out(*_args, **_options):
         raise ValueError("I/O operation on closed file.")
 
-    monkeypatch.setattr(heartbeat.cache, "set_many", time_out)
+    monkeypatch.setattr(RedisCache, "set_many", time_out)
 
     heartbeat.published(FIVE_SECONDS)
     ended_well(FIVE_SECONDS)
