@@ -6,9 +6,9 @@ from telephony import twilio_client
 from telephony.models import NumberOrder
 from telephony.providers import ProviderError, Refused
 
-_NOT_CHARGED = (
-    "Nothing was charged: the price is back in your wallet. To try again, send a new "
-    "Idempotency-Key."
+# Every failure comes after the charge.
+_REFUNDED = (
+    "The price was refunded: it is back in your wallet. To try again, send a new Idempotency-Key."
 )
 
 
@@ -19,7 +19,7 @@ class Failure:
 
     @property
     def sentence(self) -> str:
-        return f"{self.reason} {_NOT_CHARGED}"
+        return f"{self.reason} {_REFUNDED}"
 
 
 UNAVAILABLE = Failure(
@@ -33,10 +33,10 @@ OUR_FAULT = Failure(
     "The phone company refused our request, and not yours: ask us, or try again later.",
 )
 IMPORT_REFUSED = Failure(
-    "import_refused", "The number could not be connected, and was given back: try again later."
+    "import_refused", "The number could not be connected, and is given back: try again later."
 )
 NUMBER_IN_USE = Failure(
-    "number_in_use", "The number turned out to be in use, and was given back: try again."
+    "number_in_use", "The number turned out to be in use, and is given back: try again."
 )
 
 

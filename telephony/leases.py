@@ -25,7 +25,7 @@ logger = structlog.get_logger(__name__)
 LEASE = timedelta(minutes=2)
 FIRST_PAUSE = timedelta(seconds=15)
 LONGEST_PAUSE = timedelta(hours=1)
-# Some half an hour. From then on staff see it, and it is still tried every hour.
+# Some hour. From then on staff see it, and it is still tried every hour.
 ATTEMPTS_BEFORE_ATTENTION = 8
 # A sweep that meets a provider that is down leaves the worker's threads to others after this.
 SWEEP_SECONDS = 20.0

@@ -213,11 +213,20 @@ class PhoneNumber(ProviderWork):
         return self.twilio_sid is not None
 
 
+# Orders whose number no other order may ask for. Twilio lets an account buy its own number again,
+# and only gives it the new name: what such an order has to give back would then be the other's.
+HOLDS_ITS_NUMBER = (
+    Q(status__in=["charged", "bought", "imported", "cancelling"])
+    | Q(status="refunded", work_due_at__isnull=False)
+) & ~Q(number="")
+
+
 class NumberOrder(ProviderWork):
     """A customer's order of a phone number, from its charge to the number or the refund.
 
     `charged → bought → imported → active`, or from any of the first three
-    `→ cancelling → refunded`. Never back: a trigger sees to it.
+    `→ cancelling → refunded`. Never back: a trigger sees to it. A refunded order stays due until
+    nothing of it is left at the providers.
     """
 
     # The tenant role may not read these: customers' pages and answers defer them.
@@ -295,10 +304,8 @@ class NumberOrder(ProviderWork):
                 fields=["organization", "idempotency_key"], name="number_orders_once_per_key"
             ),
             models.UniqueConstraint(
-                # Twilio lets an account buy its own number again, and gives it the new name.
                 fields=["number"],
-                condition=Q(status__in=["charged", "bought", "imported", "cancelling"])
-                & ~Q(number=""),
+                condition=HOLDS_ITS_NUMBER,
                 name="number_orders_number_at_work_once",
             ),
             models.CheckConstraint(

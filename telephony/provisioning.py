@@ -5,7 +5,11 @@ transaction, and is then written down. Before a purchase is sent, that is writte
 whoever takes an order over after a crash knows whether Twilio has to be asked first.
 
 Only the customer's own request buys. The sweep completes what was bought, and gives up what was
-not: a number that nobody waits for any more is not bought minutes later.
+not: a number that nobody waits for any more is not bought minutes later. What could not be
+completed within the hour is given up, too.
+
+An order that is given up is refunded at once. It stays due until nothing of it is left at the
+providers, which may take them longer than the customer should wait for the money.
 """
 
 import secrets
@@ -30,7 +34,7 @@ from telephony.failures import (
     failure_of_search,
     none_available,
 )
-from telephony.models import Assistant, NumberOrder, PhoneNumber
+from telephony.models import HOLDS_ITS_NUMBER, Assistant, NumberOrder, PhoneNumber
 from telephony.numbering import beginning_of_numbers
 from telephony.providers import NotProcessed, OutcomeUnknown, Refused
 from telephony.rentals import start_of_month
@@ -44,6 +48,8 @@ Status = NumberOrder.Status
 
 # A purchase that Twilio did not answer may still succeed; so long it may take to show.
 SETTLING = timedelta(minutes=5)
+# However long a provider is down, the customer's money is not gone for longer.
+GIVE_UP_AFTER = timedelta(hours=1)
 # When a refunded order is looked at once more, for a number that turned up even later.
 LAST_LOOK_AFTER = timedelta(hours=1)
 # Numbers that others take at the same moment are no reason to give up.
@@ -187,6 +193,9 @@ def _buy_and_complete(order: NumberOrder) -> None:
 
 def _complete(order: NumberOrder) -> None:
     """Take an order from where it is to its end; a provider's failure on the way is raised."""
+    # First, so that no failure, not even one of ours, keeps an order from its end.
+    if order.status != Status.CANCELLING and order.is_open and _is_late(order):
+        _give_up(order, UNAVAILABLE)
     if order.status == Status.CHARGED:
         _ask_what_was_bought(order)
     if order.status == Status.BOUGHT:
@@ -194,11 +203,14 @@ def _complete(order: NumberOrder) -> None:
     if order.status == Status.IMPORTED:
         _activate(order)
     if order.status == Status.CANCELLING:
-        _release_what_there_is(order)
         _refund(order)
-    elif order.status == Status.REFUNDED:
+    if order.status == Status.REFUNDED:
         _release_what_there_is(order)
-        leases.record(order, work_due_at=None, attention="")
+        _rest(order)
+
+
+def _is_late(order: NumberOrder) -> bool:
+    return timezone.now() >= order.created_at + GIVE_UP_AFTER
 
 
 def _buy(order: NumberOrder) -> None:
@@ -221,14 +233,21 @@ def _buy(order: NumberOrder) -> None:
     if not candidates:
         _give_up(order, address_required(order))
         return
+    numbers = [each.number for each in candidates]
+    free, others_hold_some = _not_taken_here(numbers)
     # Not all customers who ask at this moment try the same number first.
-    secrets.SystemRandom().shuffle(candidates)
-    for candidate in candidates[:MOST_CANDIDATES]:
-        if not _claim(order, candidate.number):
+    secrets.SystemRandom().shuffle(free)
+    asked_for = 0
+    for number in free:
+        if asked_for == MOST_CANDIDATES:
+            break
+        if not _claim(order, number):
+            others_hold_some = True
             continue
+        asked_for += 1
         try:
             bought = twilio_client.buy_number(
-                number=candidate.number, key=order.provider_key, kind=order.kind
+                number=number, key=order.provider_key, kind=order.kind
             )
         except Refused as refusal:
             if refusal.code in twilio_client.ANOTHER_NUMBER_WOULD_DO:
@@ -241,15 +260,32 @@ def _buy(order: NumberOrder) -> None:
             return
         leases.record(order, status=Status.BOUGHT, twilio_sid=bought.sid, number=bought.number)
         return
-    _give_up(order, none_available(order), purchase_attempted_at=None)
+    # What others hold may be free again soon, so it would not be true that there is none.
+    failure = UNAVAILABLE if others_hold_some else none_available(order)
+    _give_up(order, failure, purchase_attempted_at=None)
+
+
+def _not_taken_here(numbers: list[str]) -> tuple[list[str], bool]:
+    """Those that are nobody's here, and whether other orders hold any of the rest."""
+    held = set(
+        NumberOrder.objects.filter(HOLDS_ITS_NUMBER, number__in=numbers).values_list(
+            "number", flat=True
+        )
+    )
+    owned = set(
+        PhoneNumber.objects.filter(number__in=numbers, released_at=None).values_list(
+            "number", flat=True
+        )
+    )
+    return [each for each in numbers if each not in held | owned], bool(held)
 
 
 def _claim(order: NumberOrder, number: str) -> bool:
     """Write down that this number is about to be bought; False if it is somebody's here.
 
     Twilio may sell us a number that we have, and only give it the new name: so two orders never
-    ask for one number. An order is either at work or has become a number, so one look at each, in
-    this order, finds it.
+    ask for one number. An order that may have something at Twilio either holds the number or has
+    become one, so one look at each, in this order, finds it.
     """
     try:
         with transaction.atomic():
@@ -344,7 +380,7 @@ def _release_what_there_is(order: NumberOrder) -> None:
     if order.import_attempted_at is not None:
         for vapi_id in _list_at_vapi(order):
             vapi_client.release_number(vapi_id)
-    if order.twilio_sid is not None:
+    if order.twilio_sid is not None and not _sids_of_others(order, [order.twilio_sid]):
         twilio_client.release_number(order.twilio_sid)
     if order.purchase_attempted_at is not None:
         for each in _found_at_twilio(order):
@@ -361,30 +397,41 @@ def _refund(order: NumberOrder) -> None:
         description=f"Phone number not bought: {order.country} {order.number_type}",
         idempotency_key=f"number-order:{order.pk}",
     )
-    now = timezone.now()
-    in_doubt = order.purchase_attempted_at is not None
     leases.record(
         order,
         status=Status.REFUNDED,
         refund_id=refund.transaction_id,
-        finished_at=now,
-        work_due_at=now + LAST_LOOK_AFTER if in_doubt else None,
+        finished_at=timezone.now(),
         work_attempts=0,
         attention="",
     )
 
 
+def _rest(order: NumberOrder) -> None:
+    """Nothing of a refunded order is left: wait for the last look, or be done."""
+    last_look_at = None
+    if order.finished_at is not None and order.purchase_attempted_at is not None:
+        last_look_at = order.finished_at + LAST_LOOK_AFTER
+        if timezone.now() >= last_look_at:
+            last_look_at = None
+    leases.record(order, work_due_at=last_look_at, work_attempts=0, attention="")
+
+
 def _found_at_twilio(order: NumberOrder) -> list[twilio_client.OwnedNumber]:
     """What Twilio has under the order's key, but for what became somebody's number."""
     found = twilio_client.find_numbers_by_key(order.provider_key)
-    sids = [each.sid for each in found]
-    others = set(PhoneNumber.objects.filter(twilio_sid__in=sids).values_list("twilio_sid"))
-    others |= set(
-        NumberOrder.objects.exclude(pk=order.pk)
-        .filter(twilio_sid__in=sids)
-        .values_list("twilio_sid")
-    )
-    return [each for each in found if (each.sid,) not in others]
+    others = _sids_of_others(order, [each.sid for each in found])
+    return [each for each in found if each.sid not in others]
+
+
+def _sids_of_others(order: NumberOrder, sids: list[str]) -> set[str | None]:
+    """Those of Twilio's ids that are somebody's number, or another order's."""
+    numbers = PhoneNumber.objects.filter(twilio_sid__in=sids)
+    orders = NumberOrder.objects.exclude(pk=order.pk).filter(twilio_sid__in=sids)
+    return {
+        *numbers.values_list("twilio_sid", flat=True),
+        *orders.values_list("twilio_sid", flat=True),
+    }
 
 
 def _list_at_vapi(order: NumberOrder) -> list[str]:

@@ -119,7 +119,7 @@ class ProvisionView(OrganizationView):
     )
     @spends
     def post(self, request: Request) -> Response:
-        """All or nothing: the number is bought and charged, or nothing is charged in the end.
+        """All or nothing: the number is bought and charged, or the price is refunded.
 
         Send an `Idempotency-Key`, and after a lost answer the same request with the same key: it
         buys no second number. A request that failed and was refunded gives its error again: send

@@ -113,7 +113,7 @@ class TestProvision:
 
         assert response.status_code == status
         assert response.json()["code"] == code
-        assert "Nothing was charged" in response.json()["error"]
+        assert "The price was refunded" in response.json()["error"]
         assert ("Retry-After" in response.headers) == (status == 503)
         again = provision(key="a key")
         assert (again.status_code, again.json()) == (status, response.json())

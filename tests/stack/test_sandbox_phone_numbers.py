@@ -1,5 +1,6 @@
 """The sandbox's phone numbers, bought with Twilio's own client and imported over HTTP."""
 
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
@@ -211,6 +212,44 @@ def test_a_bought_number_is_imported_once_and_lasts_until_it_is_deleted(twilio, 
     assert (deleted.status_code, deleted.json()["id"]) == (200, imported["id"])
     assert vapi.delete(path).status_code == vapi.get(path).status_code == 404
     assert vapi.post("/phone-number", json=body).status_code == 201
+
+
+def test_a_list_at_vapi_is_of_those_imported_since_and_as_long_as_asked(twilio, vapi):
+    imported = []
+    for _ in range(3):
+        body = import_body(twilio, buy(twilio).phone_number)
+        imported.append(vapi.post("/phone-number", json=body).json())
+        time.sleep(0.002)  # They are told apart by the millisecond.
+
+    def listed(**query):
+        return [one["id"] for one in vapi.get("/phone-number", params=query).json()]
+
+    newest_first = [one["id"] for one in reversed(imported)]
+    since = imported[1]["createdAt"]
+    assert listed(createdAtGe=since) == newest_first[:2]
+    assert listed(createdAtGe=since, limit=1) == newest_first[:1]
+    assert listed(createdAtGe=since, limit=0) == []
+    assert listed(createdAtGe="2100-01-01T00:00:00+00:00") == []
+    assert listed(createdAtGe="2000-01-01T00:00:00+01:00")[:3] == newest_first
+
+
+@pytest.mark.parametrize(
+    "query", [{"createdAtGe": "soon"}, {"createdAtGe": "2026-01-01T00:00:00"}, {"limit": 1_001}]
+)
+def test_vapi_refuses_a_query_that_it_cannot_read(vapi, query):
+    assert vapi.get("/phone-number", params=query).status_code == 400
+
+
+@pytest.mark.parametrize("depth", [51, 500, 100_000])
+@pytest.mark.parametrize(
+    "path", ["/faults", "/vapi/phone-number", "/vapi/call", "/vapi/calls/a/control"]
+)
+def test_a_body_that_is_nested_too_deeply_is_refused(url, path, depth):
+    body = '{"type": "end-call", "server": ' + "[" * depth + "]" * depth + "}"
+    answer = httpx.post(
+        url + path, content=body, headers={"Authorization": "Bearer a-key"}, trust_env=False
+    )
+    assert answer.status_code == 400
 
 
 def test_vapi_keeps_a_number_that_was_released_at_twilio(twilio, vapi):

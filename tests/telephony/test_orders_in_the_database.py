@@ -2,14 +2,17 @@
 
 import contextlib
 from datetime import UTC, datetime
+from unittest.mock import Mock
 
 import pytest
+from django.core.management import call_command
 from django.db import DatabaseError, IntegrityError, transaction
 
 from telephony import provisioning
 from telephony.models import NumberOrder, PhoneNumber
 from tests.factories import OrganizationFactory
-from tests.telephony.fake_providers import BUY, IMPORT, TIME_OUT
+from tests.telephony.fake_providers import BUY, IMPORT, TIME_OUT, Died
+from tests.wallets.invariants import check_deferred_constraints
 
 pytestmark = pytest.mark.django_db
 
@@ -17,13 +20,13 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def orders(fake):
+def orders(fake, monkeypatch):
     """An order in every state that a purchase can stop at."""
     organization = OrganizationFactory(funded_pence=10_000)
 
     def buy(key):
         with contextlib.suppress(
-            provisioning.ProvisioningInProgress, provisioning.ProvisioningFailed
+            provisioning.ProvisioningInProgress, provisioning.ProvisioningFailed, Died
         ):
             provisioning.provision(
                 organization_id=organization.pk,
@@ -41,8 +44,9 @@ def orders(fake):
     fake.fail(IMPORT, (400, {"message": "no"}))
     made["refunded"] = buy("refunded")
     fake.fail(IMPORT, (400, {"message": "no"}))
-    fake.fail("twilio release", (500, None))
-    made["cancelling"] = buy("cancelling")
+    with monkeypatch.context() as dying:
+        dying.setattr(provisioning, "_refund", Mock(side_effect=Died))
+        made["cancelling"] = buy("cancelling")
     assert {name: order.status for name, order in made.items()} == {name: name for name in made}
     return made
 
@@ -109,6 +113,38 @@ def test_no_two_orders_have_a_key_a_charge_or_a_number(orders):
         PhoneNumber.objects.create(
             organization=first.organization, number=first.number, twilio_sid="PNother"
         )
+
+
+@pytest.mark.parametrize("status", ["charged", "bought", "cancelling", "refunded"])
+def test_no_other_order_has_the_number_of_one_that_is_due(orders, status):
+    other = orders["bought" if status == "charged" else "charged"]
+    with pytest.raises(IntegrityError, match="number_at_work_once"), transaction.atomic():
+        NumberOrder.objects.filter(pk=other.pk).update(number=orders[status].number)
+
+
+def test_a_refunded_order_that_is_due_no_more_leaves_its_number_to_others(orders):
+    refunded = orders["refunded"]
+    NumberOrder.objects.filter(pk=refunded.pk).update(work_due_at=None)
+    assert NumberOrder.objects.filter(pk=orders["charged"].pk).update(number=refunded.number) == 1
+
+
+def test_given_a_number_that_two_orders_had_when_migrated_then_staff_are_told_of_the_older(orders):
+    older, newer = orders["refunded"], orders["charged"]
+    # PostgreSQL rolls DDL back too, so the test's database is left as it was.
+    with transaction.atomic():
+        check_deferred_constraints()
+        call_command("migrate", "telephony", "0004", verbosity=0)
+        NumberOrder.objects.filter(pk=newer.pk).update(number=older.number)
+
+        call_command("migrate", "telephony", verbosity=0)
+
+        older.refresh_from_db()
+        newer.refresh_from_db()
+        transaction.set_rollback(True)
+    assert older.work_due_at is None
+    assert older.provider_key in older.attention
+    assert newer.work_due_at is not None
+    assert newer.attention == ""
 
 
 @pytest.mark.parametrize("status", ["charged", "bought", "active", "cancelling", "refunded"])

@@ -10,6 +10,7 @@ from telephony import provisioning
 from telephony.models import NumberOrder, PhoneNumber
 from telephony.numbering import AreaCodeNotSupported
 from telephony.provisioning import (
+    GIVE_UP_AFTER,
     LAST_LOOK_AFTER,
     SETTLING,
     ProvisioningFailed,
@@ -220,7 +221,7 @@ class TestADefiniteFailure:
     def test_it_is_refunded_at_once_and_says_so(self, organization, fake, operation, answer, code):
         fake.fail(operation, answer)
 
-        with pytest.raises(ProvisioningFailed, match="Nothing was charged") as failed:
+        with pytest.raises(ProvisioningFailed, match="The price was refunded") as failed:
             buy(organization)
 
         assert failed.value.code == code
@@ -278,18 +279,185 @@ class TestADefiniteFailure:
         assert failed.value.code == "number_in_use"
         assert_all_or_nothing(organization, fake)
 
-    def test_given_that_it_cannot_be_given_back_now_then_it_is_later(self, organization, fake):
-        fake.fail(IMPORT, (400, {"message": "no"}))
-        fake.fail(RELEASE, (500, None), times=3)
-        with pytest.raises(ProvisioningInProgress):
-            buy(organization)
-        assert entries(organization)[1:] == [("phone_provisioning", -1_000, 0)]
 
+class TestNumbersThatOtherOrdersHold:
+    @pytest.fixture
+    def organization(self, db):
+        return OrganizationFactory(funded_pence=20_000)
+
+    @pytest.fixture
+    def one_is_free(self, organization, fake):
+        """Of the numbers for sale, other orders hold more than Twilio is ever asked for."""
+        held = provisioning.MOST_CANDIDATES + 1
+        fake.for_sale[held + 1 :] = []
+        fake.fail(BUY, TIME_OUT, times=held)
+        for key in range(held):
+            with pytest.raises(ProvisioningInProgress):
+                buy(organization, key=f"held {key}")
+
+    def test_given_one_that_is_free_then_it_is_bought(self, organization, fake, one_is_free):
+        assert buy(organization).number not in set(
+            NumberOrder.objects.filter(status="charged").values_list("number", flat=True)
+        )
+
+    def test_given_none_that_is_free_then_it_says_to_try_again(
+        self, organization, fake, one_is_free
+    ):
+        buy(organization)
+        asked = fake.count(BUY)
+
+        with pytest.raises(ProvisioningFailed, match="try again later") as failed:
+            buy(organization, key="another")
+
+        assert failed.value.code == "telephony_unavailable"
+        assert fake.count(BUY) == asked
         sweep_later()
+        assert_all_or_nothing(organization, fake)
 
+    def test_given_others_who_are_quicker_then_it_says_to_try_again(
+        self, organization, fake, one_is_free, monkeypatch
+    ):
+        buy(organization)
+        asked = fake.count(BUY)
+        # They take the numbers after it was looked which ones are taken.
+        monkeypatch.setattr(provisioning, "_not_taken_here", lambda numbers: (numbers, False))
+
+        with pytest.raises(ProvisioningFailed) as failed:
+            buy(organization, key="another")
+
+        assert failed.value.code == "telephony_unavailable"
+        assert fake.count(BUY) == asked
+
+
+class TestAProviderThatDoesNotTakeItBack:
+    @pytest.fixture
+    def order(self, organization, fake):
+        """An order that was refunded while Twilio refuses to release its number."""
+        fake.fail(IMPORT, (400, {"message": "no"}))
+        fake.fail(RELEASE, (403, {"code": 20403, "message": "no"}), times=None)
+        with pytest.raises(ProvisioningFailed):
+            buy(organization)
+        return NumberOrder.objects.get()
+
+    def test_the_price_is_refunded_at_once_and_the_number_given_back_later(
+        self, organization, fake, order
+    ):
+        assert entries(organization)[1:] == [
+            ("phone_provisioning", -1_000, 0),
+            ("refund", 1_000, 0),
+        ]
+        sweep_later()
+        assert list(fake.twilio) == [order.twilio_sid]
+
+        fake.faults.clear()
+        sweep_later(after=timedelta(hours=3))
+
+        assert fake.twilio == {}
         assert_all_or_nothing(organization, fake)
         with pytest.raises(ProvisioningFailed):
             buy(organization)
+
+    def test_staff_see_it_and_it_is_still_tried(self, organization, fake, order):
+        sweep_later()
+        order.refresh_from_db()
+        assert "Not finished after" in order.attention
+        assert "Twilio refused" in order.attention
+        assert order.work_due_at is not None
+
+        fake.faults.clear()
+        sweep_later(after=timedelta(hours=3))
+
+        order.refresh_from_db()
+        assert (order.attention, order.work_due_at) == ("", None)
+
+    def test_no_other_order_asks_for_its_number_until_it_is_given_back(
+        self, organization, fake, order
+    ):
+        # Given a Twilio that offers and sells us what we have
+        fake.sells_again = True
+        offer = {"phone_number": order.number, "address_requirements": "none"}
+        found = (200, {"available_phone_numbers": [offer], "uri": "/"})
+        fake.fail(SEARCH, found)
+
+        with pytest.raises(ProvisioningFailed) as failed:
+            buy(organization, key="another")
+
+        assert failed.value.code == "telephony_unavailable"
+        assert fake.count(BUY) == 1
+        assert fake.twilio[order.twilio_sid]["friendly_name"] == order.provider_key
+        # And once it was given back and looked for once more, it can be bought.
+        fake.faults.clear()
+        sweep_later(after=timedelta(hours=3))
+        fake.fail(SEARCH, found)
+        assert buy(organization, key="a third").number == order.number
+        assert_all_or_nothing(organization, fake)
+
+    def test_what_is_somebodys_number_by_now_is_left_alone(self, organization, fake, order):
+        PhoneNumberFactory(number=order.number, twilio_sid=order.twilio_sid)
+        fake.faults.clear()
+        released = fake.count(RELEASE)
+
+        sweep_later()
+
+        assert list(fake.twilio) == [order.twilio_sid]
+        assert fake.count(RELEASE) == released
+        order.refresh_from_db()
+        assert order.work_due_at is None
+
+
+class TestAnOrderThatCannotBeFinished:
+    @pytest.mark.parametrize(
+        "failing",
+        [
+            {IMPORT: (500, None)},
+            {IMPORT: (429, None)},
+            {IMPORT: (201, {})},
+            {IMPORT: TIME_OUT, VAPI_LIST: (200, [{}] * 1_000)},
+            {IMPORT: TIME_OUT, VAPI_LIST: (500, None)},
+            {BUY: TIME_OUT, LIST: (500, None)},
+        ],
+        ids=["import 500", "import 429", "unreadable", "list too long", "list 500", "twilio list"],
+    )
+    @pytest.mark.parametrize("done", [False, True])
+    def test_is_refunded_after_an_hour_and_nothing_is_left(self, organization, fake, failing, done):
+        for operation, answer in failing.items():
+            fake.fail(operation, answer, done=done, times=None)
+        start = datetime.now(UTC)
+        with pytest.raises(ProvisioningInProgress):
+            buy(organization)
+
+        for minutes in range(0, 59, 3):
+            with time_machine.travel(start + timedelta(minutes=minutes), tick=True):
+                provisioning.resume_orders()
+        assert wallet_figures(organization).balance_pence == 1_000
+
+        for minutes in range(60, 90, 3):
+            with time_machine.travel(start + timedelta(minutes=minutes), tick=True):
+                provisioning.resume_orders()
+        assert wallet_figures(organization).balance_pence == 2_000
+        with pytest.raises(ProvisioningFailed) as failed:
+            buy(organization)
+        assert failed.value.code == "telephony_unavailable"
+
+        fake.faults.clear()
+        sweep_later(after=timedelta(hours=3))
+        assert fake.twilio == fake.vapi == {}
+        assert NumberOrder.objects.get().work_due_at is None
+        assert_all_or_nothing(organization, fake)
+
+    def test_is_refunded_also_if_the_fault_is_ours(self, organization, fake, monkeypatch):
+        def break_always(_order):
+            raise RuntimeError("a fault of ours")
+
+        monkeypatch.setattr(provisioning, "_import", break_always)
+        with pytest.raises(RuntimeError):
+            buy(organization)
+
+        sweep_later(after=GIVE_UP_AFTER)
+
+        assert fake.twilio == {}
+        assert NumberOrder.objects.get().status == "refunded"
+        assert_all_or_nothing(organization, fake)
 
 
 class TestAnUnknownOutcome:
@@ -490,6 +658,34 @@ class TestADeath:
         assert_all_or_nothing(organization, fake)
         assert wallet_figures(organization).balance_pence == (2_000 if step == 1 else 1_000)
 
+    @pytest.mark.parametrize("step", range(5, 8), ids=["given up", "refunded", "given back"])
+    @pytest.mark.parametrize("written", [False, True], ids=["before", "after"])
+    def test_between_two_steps_of_giving_up_leaves_one_refund_and_nothing_else(
+        self, organization, fake, monkeypatch, step, written
+    ):
+        # Given an order that bought and imported, and cannot be activated
+        enter_while_importing(fake)
+        record, steps = provisioning.leases.record, []
+
+        def die_at_a_step(row, **changes):
+            steps.append(changes)
+            if len(steps) == step and not written:
+                raise Died
+            record(row, **changes)
+            if len(steps) == step:
+                raise Died
+
+        with monkeypatch.context() as patched:
+            patched.setattr(provisioning.leases, "record", die_at_a_step)
+            with pytest.raises(Died):
+                buy(organization)
+
+        sweep_later()
+
+        assert fake.twilio == fake.vapi == {}
+        assert NumberOrder.objects.get().work_due_at is None
+        assert_all_or_nothing(organization, fake)
+
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("failing", [None, BUY, IMPORT])
@@ -506,27 +702,6 @@ def test_no_provider_is_asked_in_a_transaction(organization, fake, failing):
 
     assert fake.in_transaction == []
     assert len(fake.asked) >= 8
-
-
-def test_given_a_provider_that_stays_down_then_staff_see_it_and_it_is_still_tried(
-    organization, fake
-):
-    fake.fail(IMPORT, TIME_OUT, times=None)
-    fake.fail(VAPI_LIST, TIME_OUT, times=None)
-    with pytest.raises(ProvisioningInProgress):
-        buy(organization)
-    sweep_later()
-    order = NumberOrder.objects.get()
-    assert "Not finished after" in order.attention
-    assert "Vapi did not answer" in order.attention
-    assert order.work_due_at is not None
-
-    fake.faults.clear()
-    sweep_later(after=timedelta(hours=3))
-
-    assert buy(organization).duplicate
-    assert NumberOrder.objects.get().attention == ""
-    assert_all_or_nothing(organization, fake)
 
 
 def test_given_one_order_that_breaks_then_the_sweep_goes_on_with_the_next(

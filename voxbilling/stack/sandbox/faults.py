@@ -20,7 +20,6 @@ seconds are longer than our clients wait, 0 breaks at once.
 """
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +28,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
+
+from voxbilling.stack.sandbox.bodies import json_of
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Losing = Callable[[Request], Awaitable[None]]
@@ -121,7 +122,7 @@ class Faults:
 
     async def _add(self, request: Request) -> Response:
         try:
-            fault = self._read(json.loads(await request.body()))
+            fault = self._read(await json_of(request))
         except ValueError as error:
             return JSONResponse({"error": f"No fault: {error}"}, status_code=400)
         self._queue.append(fault)

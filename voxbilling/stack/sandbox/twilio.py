@@ -3,8 +3,11 @@
 It knows no credentials: any account sid and any token will do, as long as the sid is the one that
 the address names. In Germany a number needs an address, in France a bundle. As at Twilio,
 `AreaCode` means something in the United States and Canada only; elsewhere `Contains` narrows a
-search. Unlike Twilio, which lets an account buy its own number again and only changes its name,
-every purchase of a number that is sold is refused.
+search.
+
+Unlike Twilio, it sells British numbers without a bundle. And unlike Twilio, which lets an account
+buy its own number again and only changes its name, it refuses every purchase of a number that is
+sold.
 
 Operations that faults can hit: search, buy, list, release. For buy, `gone` means that somebody
 else bought the number first; for release, that it was released already.

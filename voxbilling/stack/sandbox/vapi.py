@@ -3,7 +3,6 @@
 What a real control URL does to the call, these only remember, for tests and demos to read.
 """
 
-import json
 import time
 from collections import OrderedDict
 from typing import Any, TypeGuard
@@ -11,6 +10,8 @@ from typing import Any, TypeGuard
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+
+from voxbilling.stack.sandbox.bodies import json_of
 
 _MOST_CALLS = 10_000
 _MOST_MESSAGES_PER_CALL = 50
@@ -41,9 +42,9 @@ def routes() -> list[Route]:
 
     async def control(request: Request) -> Response:
         """POST {"type": "end-call"} or {"type": "say", "content": "…"}; 400 for anything else."""
-        body = await request.body()
+        size = len(await request.body())
         try:
-            message = json.loads(body) if len(body) <= _LARGEST_BODY_BYTES else None
+            message = await json_of(request) if size <= _LARGEST_BODY_BYTES else None
         except ValueError:
             message = None
         if not is_control_message(message):

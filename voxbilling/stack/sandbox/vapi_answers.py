@@ -1,5 +1,6 @@
 """How Vapi says no, and to whom."""
 
+from datetime import datetime
 from http import HTTPStatus
 
 from starlette.requests import Request
@@ -16,6 +17,17 @@ def error(status: int, message: str | list[str]) -> Response:
 def failure(status: int) -> Response:
     """An answer that says no more than its status does."""
     return error(status, "Invalid Key." if status == 401 else HTTPStatus(status).phrase)
+
+
+def moment_of(name: str, text: str) -> datetime:
+    """A moment in a query. ValueError, in Vapi's words, for what is none."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ValueError(f"{name} must be a valid ISO 8601 date string")
+    return moment
 
 
 def with_a_key(endpoint: Endpoint) -> Endpoint:

@@ -11,7 +11,6 @@ Either way of starting a call takes a script as `sandbox`, see vapi_script.py. V
 want a bearer token, whichever. Operations that faults can hit: create-call, get-call, list-calls.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from http import HTTPStatus
@@ -24,9 +23,10 @@ from starlette.routing import Route
 
 from voxbilling import vapi_payloads as payloads
 from voxbilling.stack.sandbox import vapi_script
+from voxbilling.stack.sandbox.bodies import json_of
 from voxbilling.stack.sandbox.faults import Endpoint, Faults
 from voxbilling.stack.sandbox.vapi import is_control_message
-from voxbilling.stack.sandbox.vapi_answers import error, failure, with_a_key
+from voxbilling.stack.sandbox.vapi_answers import error, failure, moment_of, with_a_key
 from voxbilling.stack.sandbox.vapi_calls import (
     MAX_DURATION_SECONDS,
     MIN_DURATION_SECONDS,
@@ -201,23 +201,13 @@ def _filter(wanted: Mapping[str, str]) -> Callable[[Call], bool]:
         if name in _IDS:
             ids[_IDS[name]] = text
         elif moment and order:
-            moments.append((moment, order, _moment(name, text)))
+            moments.append((moment, order, moment_of(name, text)))
         elif name != "limit":
             raise ValueError(f"property {name} should not exist")
     return lambda call: (
         all(getattr(call, name) == text for name, text in ids.items())
         and all(order(getattr(call, name), bound) for name, order, bound in moments)
     )
-
-
-def _moment(name: str, text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise ValueError(f"{name} must be a valid ISO 8601 date string")
-    return moment
 
 
 def _number(request: Request, name: str, default: int, maximum: int) -> int:
@@ -247,7 +237,7 @@ def _text_at(body: dict[str, Any], name: str, inner: str) -> str | None:
 
 
 async def _object(request: Request) -> dict[str, Any]:
-    body = json.loads(await request.body())
+    body = await json_of(request)
     if not isinstance(body, dict):
         raise ValueError("body must be an object")
     return body

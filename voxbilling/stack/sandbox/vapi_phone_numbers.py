@@ -7,24 +7,26 @@ Operations that faults can hit: import, list, get, release. `gone` means that so
 the number at Vapi.
 """
 
-import json
 import uuid
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from voxbilling.stack.sandbox.bodies import json_of
 from voxbilling.stack.sandbox.faults import Endpoint, Faults, Losing
 from voxbilling.stack.sandbox.memory import Memory
 from voxbilling.stack.sandbox.numbers import Numbers
-from voxbilling.stack.sandbox.vapi_answers import error, failure, with_a_key
+from voxbilling.stack.sandbox.vapi_answers import error, failure, moment_of, with_a_key
 
 _LONGEST_NAME = 40
 _MOST_NUMBERS = 10_000
 _LISTED = 100
 _MOST_LISTED = 1_000
+_BEGINNING = "1970-01-01T00:00:00Z"
 _NEEDED = {"provider", "number", "twilioAccountSid", "twilioAuthToken"}
 _KNOWN = _NEEDED | {"name", "server", "assistantId", "squadId", "workflowId", "fallbackDestination"}
 
@@ -40,7 +42,7 @@ def routes(sold: Numbers, faults: Faults, memory: Memory) -> list[Route]:
 
     async def import_(request: Request) -> Response:
         try:
-            wanted = json.loads(await request.body())
+            wanted = await json_of(request)
         except ValueError:
             wanted = None
         problems = _problems(wanted)
@@ -74,7 +76,13 @@ def routes(sold: Numbers, faults: Faults, memory: Memory) -> list[Route]:
         limit = request.query_params.get("limit", str(_LISTED))
         if not limit.isdecimal() or int(limit) > _MOST_LISTED:
             return error(400, [f"limit must not be greater than {_MOST_LISTED}"])
-        return JSONResponse(list(reversed(imported.values()))[: int(limit)])
+        try:
+            since = moment_of("createdAtGe", request.query_params.get("createdAtGe", _BEGINNING))
+        except ValueError as problem:
+            return error(400, [str(problem)])
+        newest_first = reversed(imported.values())
+        found = (one for one in newest_first if datetime.fromisoformat(one["createdAt"]) >= since)
+        return JSONResponse(list(islice(found, int(limit))))
 
     async def get(request: Request) -> Response:
         phone_number = imported.get(request.path_params["id"])
