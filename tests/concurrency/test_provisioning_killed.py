@@ -117,7 +117,7 @@ def test_given_a_kill_then_there_is_one_number_or_a_refund_and_nothing_else(
             provisioning.resume_orders()
     order.refresh_from_db()
     at_twilio = twilio_client.find_numbers_by_key(order.provider_key)
-    at_vapi = vapi_client.find_numbers_by_key(order.provider_key, since=start)
+    at_vapi = vapi_client.find_numbers_by_key(order.provider_key, since=order.created_at)
     money = [entry[:2] for entry in entries(organization)[1:]]
     if operation == "buy" and fault == "timeout_before":
         assert order.status == "refunded"

@@ -407,18 +407,18 @@ class TestAProviderThatDoesNotTakeItBack:
 
 class TestAnOrderThatCannotBeFinished:
     @pytest.mark.parametrize(
-        "failing",
+        ("failing", "done"),
         [
-            {IMPORT: (500, None)},
-            {IMPORT: (429, None)},
-            {IMPORT: (201, {})},
-            {IMPORT: TIME_OUT, VAPI_LIST: (200, [{}] * 1_000)},
-            {IMPORT: TIME_OUT, VAPI_LIST: (500, None)},
-            {BUY: TIME_OUT, LIST: (500, None)},
+            ({IMPORT: (500, None)}, False),
+            ({IMPORT: (429, None)}, False),
+            ({IMPORT: (201, {})}, False),
+            ({IMPORT: TIME_OUT, VAPI_LIST: (200, [{}] * 1_000)}, False),
+            ({IMPORT: TIME_OUT, VAPI_LIST: (200, [{}] * 1_000)}, True),
+            ({IMPORT: TIME_OUT, VAPI_LIST: (500, None)}, True),
+            ({BUY: TIME_OUT, LIST: (500, None)}, False),
+            ({BUY: TIME_OUT, LIST: (500, None)}, True),
         ],
-        ids=["import 500", "import 429", "unreadable", "list too long", "list 500", "twilio list"],
     )
-    @pytest.mark.parametrize("done", [False, True])
     def test_is_refunded_after_an_hour_and_nothing_is_left(self, organization, fake, failing, done):
         for operation, answer in failing.items():
             fake.fail(operation, answer, done=done, times=None)
