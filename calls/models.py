@@ -374,6 +374,7 @@ class VapiReading(models.Model):
     quiet_until = models.DateTimeField(
         null=True, blank=True, help_text="Until when Vapi is asked nothing, because it was busy."
     )
+    began_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         db_table = "vapi_reading"
@@ -424,4 +425,5 @@ class UpstreamDay(models.Model):
 
     @property
     def differs(self) -> bool:
-        return (self.vapi_calls, self.vapi_seconds) != (self.our_calls, self.our_seconds)
+        figures = (self.vapi_calls, self.vapi_seconds) != (self.our_calls, self.our_seconds)
+        return figures or bool(self.details)

@@ -7,6 +7,7 @@ after all.
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from calls import asking
 from calls.charging import charge
@@ -26,6 +27,11 @@ def hold(call: Call, reason: str) -> None:
     call.review_reason = reason[:500]
     call.add_attention(reason)
     asking.ask_again(call)
+
+
+def waiting() -> QuerySet[Call]:
+    """The calls that staff have to decide on."""
+    return Call.objects.exclude(review_reason="")
 
 
 @transaction.atomic

@@ -3,7 +3,7 @@
 import structlog
 from celery import shared_task
 
-from calls import ends, live, reconciliation, vapi_scan
+from calls import ends, live, reconciliation, upstream, vapi_scan
 
 logger = structlog.get_logger(__name__)
 
@@ -36,3 +36,9 @@ def cleanup_expired_reservations() -> int:
     if expired:
         logger.info("reservations_expired", count=expired)
     return expired
+
+
+@shared_task
+def compare_with_vapi() -> int:
+    """Compare a day's calls with Vapi's, if one is due; returns how many days were."""
+    return int(upstream.compare_next_day() is not None)

@@ -29,6 +29,7 @@ app.conf.beat_schedule = {
     "settle_missing_reports": _every(15, "calls.tasks.settle_missing_reports"),
     "scan_vapi_calls": _every(60, "calls.tasks.scan_vapi_calls"),
     "cleanup_expired_reservations": _every(60, "calls.tasks.cleanup_expired_reservations"),
+    "compare_with_vapi": _every(3600, "calls.tasks.compare_with_vapi"),
     "retry_webhook_events": _every(60, "webhooks.tasks.retry_webhook_events"),
     "resume_number_orders": _every(30, "telephony.tasks.resume_number_orders"),
     "resume_number_releases": _every(30, "telephony.tasks.resume_number_releases"),

@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Q
+from django.db.models import Min, Q, Sum
 
 from voxbilling.api.pages import Cursor, Page, page_of
 from wallets.errors import OrganizationNotFound
@@ -55,6 +55,25 @@ def reservations_of_calls(
     """The reservations of many calls of these organizations, by either id, in one statement."""
     found = find_reservations_of_calls(call_ids)
     return by_call_id(found.filter(organization__in=organization_ids))
+
+
+@dataclass(frozen=True, kw_only=True)
+class WalletFigures:
+    """Sums over all wallets, in pence, and when the oldest active hold was made."""
+
+    owed_pence: int
+    held_pence: int
+    oldest_hold_made_at: datetime | None
+
+
+def wallet_figures() -> WalletFigures:
+    sums = Organization.objects.aggregate(owed=Sum("owed_pence"), held=Sum("reserved_pence"))
+    active = CreditReservation.objects.filter(status=CreditReservation.Status.ACTIVE)
+    return WalletFigures(
+        owed_pence=sums["owed"] or 0,
+        held_pence=sums["held"] or 0,
+        oldest_hold_made_at=active.aggregate(oldest=Min("created_at"))["oldest"],
+    )
 
 
 # What orders active holds by their expiry, to go on from.

@@ -85,6 +85,7 @@ class Migration(migrations.Migration):
                         null=True,
                     ),
                 ),
+                ("began_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
                 "db_table": "vapi_reading",
