@@ -265,7 +265,8 @@ class CallFigures:
 
 _END_LATENCIES = """
 SELECT count(*),
-    percentile_cont(0.5) WITHIN GROUP (ORDER BY late), percentile_cont(0.99) WITHIN GROUP (ORDER BY late)
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY late),
+    percentile_cont(0.99) WITHIN GROUP (ORDER BY late)
 FROM (
     SELECT extract(epoch FROM ended_at - money_ended_at)::float8 AS late FROM calls
     WHERE ended_at >= %s AND money_ended_at IS NOT NULL
