@@ -47,17 +47,20 @@ async def _send_all(messages: Sequence[ControlMessage]) -> list[str | None]:
             async with at_once:
                 return await _send(client, message)
 
-        return await asyncio.gather(*(send(message) for message in messages))
+        results = await asyncio.gather(*map(send, messages), return_exceptions=True)
+    # Whatever an address makes httpx or the resolver raise: one must not keep the others from
+    # being told, and there are kinds that httpx does not wrap.
+    return [
+        f"The call's control address failed: {type(result).__name__}."
+        if isinstance(result, BaseException)
+        else result
+        for result in results
+    ]
 
 
 async def _send(client: httpx.AsyncClient, message: ControlMessage) -> str | None:
-    try:
-        async with asyncio.timeout(CONTROL_TIMEOUT_SECONDS):
-            response = await client.post(message.url, json=message.body)
-    # InvalidURL, which is no HTTPError, is for what httpx cannot parse; UnicodeError for a host
-    # name that the resolver cannot encode.
-    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, TimeoutError) as error:
-        return f"The call's control address failed: {type(error).__name__}."
+    async with asyncio.timeout(CONTROL_TIMEOUT_SECONDS):
+        response = await client.post(message.url, json=message.body)
     if not response.is_success:
         return f"The call's control address answered {response.status_code}."
     return None

@@ -26,6 +26,7 @@ def truth(**facts: Any) -> Truth:
         "ended_at": ENDED_AT,
         "ended_reason": "customer-ended-call",
         "end_accepted_at": None,
+        "control_requests": 0,
         "messages": [{"message": "report", "outcome": "lost"}],
     }
     return Truth(**(usual | facts))
@@ -76,8 +77,9 @@ def test_given_a_call_that_was_not_charged_when_judged_then_it_counts(
     verdict = judge([truth()])
 
     assert verdict.not_billed == 1
-    assert "a (customer-ended-call, 10 s) was not charged. Sent: report lost." in only_problem(
-        verdict
+    assert only_problem(verdict) == (
+        "Call a (customer-ended-call, 10 s; report lost; control URL asked 0 times) "
+        "was not charged."
     )
     assert unsettled([truth()]) == 1
 
@@ -196,4 +198,7 @@ def test_given_calls_that_were_ended_for_want_of_money_when_judged_then_their_de
 
     assert verdict.problems == []
     assert verdict.cut_percentiles == (-1_000, 3_000)
+    (latest,) = verdict.latest_cuts(1)
+    assert latest.startswith("Call call-2 ")
+    assert latest.endswith(" ended +3,000 ms")
     assert CreditTransaction.objects.filter(type="call_deduction").count() == 3

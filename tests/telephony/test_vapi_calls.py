@@ -13,8 +13,9 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from telephony import vapi_calls, vapi_client
-from telephony.vapi_client import VapiRequestFailed
+from telephony import vapi_calls
+from telephony.vapi_calls import VapiRequestFailed
+from telephony.vapi_control import ControlMessage, send_control
 from tests.sandbox import running_sandbox
 from voxbilling.stack.sandbox.clock import Clock
 
@@ -236,7 +237,8 @@ def test_given_the_sandbox_when_its_calls_are_read_then_they_are_what_was_played
 
         eventually(lambda: status() == "in-progress")
         live = vapi_calls.get_call(started["id"])
-        vapi_client.end_call(live.control_url or "")
+        end = ControlMessage(url=live.control_url or "", body={"type": "end-call"})
+        assert send_control([end]) == [None]
         eventually(lambda: status() == "ended")
         over = vapi_calls.get_call(started["id"])
         minute = timedelta(minutes=1)

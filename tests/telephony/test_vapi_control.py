@@ -25,6 +25,50 @@ def test_given_many_calls_when_they_are_spoken_to_then_each_gets_its_own_message
     )
 
 
+def end(url: str) -> str | None:
+    [failure] = send_control([ControlMessage(url=url, body={"type": "end-call"})])
+    return failure
+
+
+@pytest.mark.parametrize("status", [200, 201, 204])
+def test_given_any_success_when_a_call_is_ended_then_that_is_enough(
+    control_server: ControlServer, status: int
+) -> None:
+    control_server.answers = [status]
+    assert end(control_server.url("of-the-call")) is None
+    assert control_server.received == [("/of-the-call/control", {"type": "end-call"})]
+
+
+@pytest.mark.parametrize("status", [302, 400, 401, 404, 429, 500, 503])
+def test_given_any_other_status_when_a_call_is_ended_then_it_failed(
+    control_server: ControlServer, status: int
+) -> None:
+    control_server.answers = [status]
+    failure = end(control_server.url("of-the-call"))
+    assert failure == f"The call's control address answered {status}."
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:9/of-the-call",
+        "https://127.0.0.1:9/of-the-call",
+        "http://of-the-call.invalid/",
+        "of-the-call",
+        "ftp://of-the-call/",
+        "http://127.0.0.1:99999/of-the-call",
+        "http://[of-the-call/",
+        "http://" + "of-the-call" * 20 + ".invalid/",
+        "http://xn--of-the-call-\x80.invalid/",
+        "http://of-the-call..invalid/",
+    ],
+)
+def test_given_a_url_that_leads_nowhere_when_a_call_is_ended_then_it_failed(url: str) -> None:
+    failure = end(url)
+    assert failure is not None
+    assert "of-the-call" not in failure
+
+
 def test_given_nobody_to_speak_to_when_nothing_is_sent_then_nothing_failed() -> None:
     assert send_control([]) == []
 

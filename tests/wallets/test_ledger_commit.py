@@ -25,7 +25,7 @@ from tests.wallets.steps import (
     top_up,
 )
 from wallets import ledger
-from wallets.models import CreditReservation, CreditTransaction
+from wallets.models import CreditReservation
 
 pytestmark = pytest.mark.django_db
 
@@ -52,26 +52,6 @@ STATES = {
 def call_in_each_state(request, organization):
     STATES[request.param](organization)
     return request.param
-
-
-def test_given_a_hold_when_committed_below_it_then_the_rest_is_released(organization):
-    first = reserve(organization, minutes=5)
-
-    result = commit("call-1", 61)
-
-    assert result.reservation_id == first.reservation_id
-    assert result.reserved_pence == 245
-    assert result.actual_cost_pence == 98
-    assert result.released_pence == 147
-    assert result.uncollected_pence == 0
-    assert (result.balance_before_pence, result.balance_after_pence) == (1000, 902)
-    assert result.duration_seconds == 61
-    assert not result.duplicate
-    assert wallet_figures(organization) == WalletFigures(902, 0, 0)
-    entry = CreditTransaction.objects.get(pk=result.transaction_id)
-    assert (entry.type, entry.amount_pence) == ("call_deduction", 98)
-    assert entry.reservation_id == first.reservation_id
-    assert_ledger_intact()
 
 
 def test_given_a_hold_when_committed_then_the_row_says_what_became_of_it(organization):
@@ -175,18 +155,6 @@ def test_given_a_hold_that_is_gone_and_its_money_spent_when_committed_then_it_is
     buy(organization, 950)
     result = commit("call-1", 61)
     assert (result.balance_after_pence, result.uncollected_pence) == (0, 48)
-    assert_ledger_intact()
-
-
-def test_given_no_reservation_when_committed_for_an_organization_then_charged_directly(
-    organization,
-):
-    result = commit("call-1", 61, organization_id=organization.pk)
-
-    assert (result.reserved_pence, result.actual_cost_pence, result.released_pence) == (0, 98, 0)
-    hold = hold_of("call-1")
-    assert (hold.status, hold.reserved_pence, hold.committed_pence) == ("committed", 0, 98)
-    assert wallet_figures(organization) == WalletFigures(902, 0, 0)
     assert_ledger_intact()
 
 

@@ -7,10 +7,8 @@ import time_machine
 
 from tests.factories import OrganizationFactory
 from tests.wallets.invariants import (
-    WalletFigures,
     assert_ledger_intact,
     charges,
-    entries,
     nothing_changes,
     wallet_figures,
 )
@@ -34,20 +32,6 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 @pytest.fixture
 def organization():
     return OrganizationFactory(funded_pence=1000)
-
-
-def test_given_money_when_reserved_then_the_price_of_the_estimate_is_held(organization):
-    result = reserve(organization, minutes=5)
-
-    assert result.reserved_pence == 245
-    assert result.balance_pence == 1000
-    assert result.effective_balance_pence == 755
-    assert result.active_reservations_pence == 245
-    assert result.active
-    assert not result.duplicate
-    assert wallet_figures(organization) == WalletFigures(1000, 245, 0)
-    assert entries(organization) == [("topup", 1000, 0)]  # a hold is not an entry
-    assert_ledger_intact()
 
 
 def test_given_no_estimate_when_reserved_then_five_minutes_are_held(organization):
@@ -120,18 +104,6 @@ def test_given_suspension_when_reserved_then_refused_although_there_is_money(org
     suspend(organization)
     with pytest.raises(ledger.OrganizationSuspended), nothing_changes():
         reserve(organization)
-
-
-def test_given_a_hold_when_reserved_again_then_the_first_hold_and_nothing_changes(organization):
-    first = reserve(organization, minutes=5)
-
-    with nothing_changes():
-        again = reserve(organization, minutes=9)
-
-    assert again.duplicate
-    assert again.active
-    assert again.reservation_id == first.reservation_id
-    assert again.reserved_pence == 245
 
 
 def test_given_a_hold_and_suspension_when_reserved_again_then_still_the_first_hold(organization):

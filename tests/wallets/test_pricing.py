@@ -2,13 +2,14 @@
 
 import math
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wallets.pricing import Tariff, connected_seconds
+from wallets.pricing import Tariff, connected_seconds, usd_to_pence
 
 tariffs = st.builds(
     Tariff,
@@ -128,3 +129,15 @@ def test_connected_seconds_are_exact_to_the_microsecond(microseconds):
 def test_a_call_that_ends_before_it_starts_did_not_connect(milliseconds):
     with pytest.raises(ValueError, match="ends after it starts"):
         connected_seconds(STARTED_AT, STARTED_AT + timedelta(milliseconds=milliseconds))
+
+
+@pytest.mark.parametrize(
+    ("amount_usd", "pence"),
+    [("0", 0), ("1", 79), ("0.25", 20), ("0.006329", 0), ("0.00633", 1), ("12.345678", 975)],
+)
+def test_dollars_become_whole_pence_once_rounded_half_up(amount_usd, pence):
+    assert usd_to_pence(Decimal(amount_usd), Decimal("0.79")) == pence
+
+
+def test_half_a_penny_is_a_whole_one():
+    assert usd_to_pence(Decimal("0.01"), Decimal("0.5")) == 1

@@ -57,6 +57,8 @@ def count(limit: Limit, who: str) -> str:
     key = django_cache.make_key(f"throttle:{limit.name}:{int(window)}:{hashed}")
     counted = _add(key, 1, limit.window_seconds)
     if counted is not None and counted > limit.requests:
+        # What was refused was not done: it must not keep others out who come later.
+        give_back(key)
         raise Throttled(wait=math.ceil(limit.window_seconds - elapsed_seconds))
     return key
 
@@ -78,7 +80,9 @@ def _add(key: str, difference: int, window_seconds: int) -> int | None:
     commands.incrby(key, difference)
     try:
         return int(commands.execute()[-1])
-    except RedisError as error:
+    # What times out while redis-py connects may come out of it as a ValueError: "I/O operation on
+    # closed file".
+    except (RedisError, ValueError) as error:
         _silent_until = time.monotonic() + _ASK_AGAIN_SECONDS
         logger.warning("requests_not_counted", error=str(error))
         return None

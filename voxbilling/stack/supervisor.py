@@ -255,9 +255,19 @@ def _welcome(facts: Mapping[str, Any], data: DataDirectory) -> str:
         lines += [
             f"May a call to {organizations[0]['name']} begin?",
             f"  {_assistant_request(facts, organizations[0])}",
+            "What is in its wallet?",
+            f"  {_wallet(facts, organizations[0])}",
+            f"Every address of the API is at {base_url}/api/docs/.",
         ]
     lines += ["", f"Logs are in {data.logs}. Ctrl-C stops everything."]
     return "\n".join(lines)
+
+
+def _wallet(facts: Mapping[str, Any], organization: Mapping[str, Any]) -> str:
+    """A curl command that signs the owner in and reads the wallet."""
+    owner = json.dumps(organization["owner"])
+    token = f"$(curl -s {facts['base_url']}/api/auth/token/ -d '{owner}' | cut -d '\"' -f 4)"
+    return f'curl -s {facts["base_url"]}/api/billing/wallet -H "Authorization: Bearer {token}"'
 
 
 def _assistant_request(facts: Mapping[str, Any], organization: Mapping[str, Any]) -> str:

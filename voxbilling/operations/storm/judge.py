@@ -21,8 +21,8 @@ _MILLISECOND = timedelta(milliseconds=1)
 class Verdict:
     """The four figures, and a sentence for each thing that is wrong.
 
-    `cut_milliseconds` has, for each call that was ended because its money ran out, how long after
-    the end of its money it ended; below 0 it ended before.
+    `cuts` has the calls that were ended because their money ran out, each with the milliseconds
+    from the end of its money to its own; below 0 it ended before.
     """
 
     connected: int = 0
@@ -30,7 +30,7 @@ class Verdict:
     overrun_pence: int = 0
     not_billed: int = 0
     billed_twice: int = 0
-    cut_milliseconds: list[float] = field(default_factory=list)
+    cuts: list[tuple[float, Truth]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -39,11 +39,16 @@ class Verdict:
 
     @property
     def cut_percentiles(self) -> tuple[float, float] | None:
-        """p50 and p99 of `cut_milliseconds`; None if no call was ended for want of money."""
-        if not self.cut_milliseconds:
+        """p50 and p99 of those milliseconds; None if no call was ended for want of money."""
+        if not self.cuts:
             return None
-        p50, _, p99 = percentiles(self.cut_milliseconds)
+        p50, _, p99 = percentiles([milliseconds for milliseconds, _ in self.cuts])
         return p50, p99
+
+    def latest_cuts(self, count: int) -> list[str]:
+        """The calls that ended latest after their money, a sentence for each."""
+        latest = sorted(self.cuts, key=lambda cut: cut[0], reverse=True)[:count]
+        return [f"{truth} ended {milliseconds:+,.0f} ms" for milliseconds, truth in latest]
 
 
 @dataclass(kw_only=True)
@@ -84,16 +89,13 @@ def judge(truths: Sequence[Truth]) -> Verdict:
     for truth in truths:
         money_ended_at = money_ended.get(truth.id)
         if truth.connected and truth.ended_at and money_ended_at:
-            verdict.cut_milliseconds.append((truth.ended_at - money_ended_at) / _MILLISECOND)
+            verdict.cuts.append(((truth.ended_at - money_ended_at) / _MILLISECOND, truth))
     return verdict
 
 
 def _judge_call(verdict: Verdict, truth: Truth, charge: _Charge) -> None:
     def wrong(what: str) -> None:
-        messages = ", ".join(f"{sent['message']} {sent['outcome']}" for sent in truth.messages)
-        verdict.problems.append(
-            f"Call {truth.id} ({truth.ended_reason}, {truth.seconds} s) {what}. Sent: {messages}."
-        )
+        verdict.problems.append(f"{truth} {what}.")
 
     expected_pence = price_pence(truth.seconds)
     charged_pence = charge.taken_pence + charge.owed_pence

@@ -35,7 +35,15 @@ class Truth:
     ended_at: datetime | None
     ended_reason: str | None
     end_accepted_at: datetime | None
+    control_requests: int
     messages: list[dict[str, Any]]
+
+    def __str__(self) -> str:
+        messages = ", ".join(f"{sent['message']} {sent['outcome']}" for sent in self.messages)
+        return (
+            f"Call {self.id} ({self.ended_reason}, {self.seconds} s; {messages}; control URL asked "
+            f"{self.control_requests} times)"
+        )
 
 
 async def play(
@@ -142,5 +150,6 @@ def _truth(shown: dict[str, Any]) -> Truth:
         ended_at=moment("endedAt"),
         ended_reason=shown["endedReason"],
         end_accepted_at=moment("endAcceptedAt"),
+        control_requests=shown["controlRequests"],
         messages=shown["messages"],
     )

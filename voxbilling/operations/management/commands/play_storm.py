@@ -52,6 +52,7 @@ class Command(BaseCommand):
         _wait_until_settled(truths, console)
         verdict = judge(truths)
         console.print(_table(truths, verdict))
+        console.print("Latest after the end of their money:", *verdict.latest_cuts(3), sep="\n")
         if verdict.problems:
             shown = verdict.problems[:_PROBLEMS_SHOWN]
             raise CommandError(

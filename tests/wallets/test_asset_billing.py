@@ -1,6 +1,11 @@
-"""check_balance_and_deduct_asset_cost: in full or not at all, and never from money that is held."""
+"""check_balance_and_deduct_asset_cost: in full or not at all, and never from money that is held.
+
+The five cases that users know by name are test_success, test_insufficient_balance,
+test_duplicate_idempotency_key, test_database_error and test_unknown_organization.
+"""
 
 import pytest
+from django.db import OperationalError, connection
 
 from tests.factories import OrganizationFactory
 from tests.wallets.invariants import (
@@ -22,7 +27,8 @@ def organization():
     return OrganizationFactory(funded_pence=1000)
 
 
-def test_given_just_enough_when_bought_then_the_wallet_is_empty(organization):
+def test_success(organization):
+    """Just enough money: the asset is bought, and the wallet is empty."""
     result = buy(organization, 1000)
 
     assert (result.balance_before_pence, result.balance_after_pence) == (1000, 0)
@@ -33,7 +39,8 @@ def test_given_just_enough_when_bought_then_the_wallet_is_empty(organization):
     assert_ledger_intact()
 
 
-def test_given_a_penny_too_little_when_bought_then_refused_with_the_figures(organization):
+def test_insufficient_balance(organization):
+    """A penny too little: refused, with the figures."""
     with pytest.raises(ledger.InsufficientBalance) as refusal, nothing_changes():
         buy(organization, 1001)
 
@@ -83,7 +90,8 @@ def test_given_suspension_when_bought_then_refused_although_there_is_money(organ
         buy(organization, 1)
 
 
-def test_given_the_same_key_and_details_when_bought_again_then_the_first_result(organization):
+def test_duplicate_idempotency_key(organization):
+    """The same key and details again: the first result."""
     first = buy(organization, 600, idempotency_key="one")
 
     with nothing_changes():
@@ -147,3 +155,31 @@ def test_given_two_organizations_when_they_use_the_same_key_then_each_buys(organ
 def test_every_type_of_asset_is_an_entry_of_that_type(organization, asset_type):
     buy(organization, 10, asset_type=asset_type)
     assert entries(organization)[-1] == (asset_type, -10, 0)
+
+
+@pytest.mark.parametrize(
+    "fails_at", ['INSERT INTO "credit_transactions"', 'UPDATE "organizations"']
+)
+def test_database_error(organization, fails_at):
+    """The error comes up, nothing is half written, and the key still works."""
+
+    def failing(execute, sql, *rest):
+        if sql.startswith(fails_at):
+            raise OperationalError("the connection was lost")
+        return execute(sql, *rest)
+
+    with (
+        nothing_changes(),
+        pytest.raises(OperationalError, match="was lost"),
+        connection.execute_wrapper(failing),
+    ):
+        buy(organization, 600, idempotency_key="one")
+
+    assert not buy(organization, 600, idempotency_key="one").duplicate
+    assert_ledger_intact()
+
+
+def test_unknown_organization(organization):
+    stranger = OrganizationFactory.build()
+    with pytest.raises(ledger.OrganizationNotFound, match=str(stranger.pk)), nothing_changes():
+        buy(stranger, 1)
