@@ -20,8 +20,7 @@ from calls.identity import find_call, lock_calls
 from calls.models import Call, VapiReading
 from calls.outcomes import Outcome
 from calls.references import CallReference
-from telephony.vapi_calls import CallRecord, CallUnknown, VapiBusy, get_call
-from telephony.vapi_client import VapiRequestFailed
+from telephony.vapi_calls import CallRecord, CallUnknown, VapiBusy, VapiRequestFailed, get_call
 from wallets import ledger
 from wallets.locks import atomic_against_other_organizations, lock_organization
 from wallets.selectors import HoldKey, holds_expiring, reservation_of_call

@@ -10,8 +10,7 @@ from django.utils import timezone
 from calls import reconciliation
 from calls.models import Call, UnbilledCall, UpstreamDay, VapiReading
 from telephony.vapi_call_pages import pages
-from telephony.vapi_calls import CallRecord, get_call
-from telephony.vapi_client import VapiRequestFailed
+from telephony.vapi_calls import CallRecord, VapiRequestFailed, get_call
 from wallets.pricing import connected_seconds
 
 logger = structlog.get_logger(__name__)

@@ -17,8 +17,7 @@ from calls.models import Call, UnbilledCall, VapiReading
 from calls.outcomes import NOBODY_PAYS
 from telephony.selectors import find_any_phone_numbers, find_assistants
 from telephony.vapi_call_pages import pages
-from telephony.vapi_calls import CallRecord
-from telephony.vapi_client import VapiRequestFailed
+from telephony.vapi_calls import CallRecord, VapiRequestFailed
 from wallets.selectors import call_ids_with_reservation
 
 logger = structlog.get_logger(__name__)

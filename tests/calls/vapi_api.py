@@ -8,8 +8,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from telephony.vapi_calls import CallList, CallRecord, CallUnknown
-from telephony.vapi_client import VapiRequestFailed
+from telephony.vapi_calls import CallList, CallRecord, CallUnknown, VapiRequestFailed
 from tests.webhooks.vapi_payloads import VapiCall
 
 DOWN = VapiRequestFailed("Vapi's API answered 503.")
