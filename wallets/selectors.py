@@ -2,10 +2,11 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Q
+from django.db.models import Min, Q, Sum
 
 from voxbilling.api.pages import Cursor, Page, page_of
 from wallets.errors import OrganizationNotFound
@@ -54,6 +55,62 @@ def reservations_of_calls(
     """The reservations of many calls of these organizations, by either id, in one statement."""
     found = find_reservations_of_calls(call_ids)
     return by_call_id(found.filter(organization__in=organization_ids))
+
+
+@dataclass(frozen=True, kw_only=True)
+class WalletFigures:
+    """Sums over all wallets, in pence, and when the oldest active hold was made."""
+
+    owed_pence: int
+    held_pence: int
+    oldest_hold_made_at: datetime | None
+
+
+def wallet_figures() -> WalletFigures:
+    sums = Organization.objects.aggregate(owed=Sum("owed_pence"), held=Sum("reserved_pence"))
+    active = CreditReservation.objects.filter(status=CreditReservation.Status.ACTIVE)
+    return WalletFigures(
+        owed_pence=sums["owed"] or 0,
+        held_pence=sums["held"] or 0,
+        oldest_hold_made_at=active.aggregate(oldest=Min("created_at"))["oldest"],
+    )
+
+
+# What orders active holds by their expiry, to go on from.
+HoldKey = tuple[datetime, UUID]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpiringHold:
+    """An active hold, with the one or two ids of its call."""
+
+    call_ids: tuple[str, ...]
+    expires_at: datetime
+    key: HoldKey
+
+
+def holds_expiring(
+    *, before: datetime, after: HoldKey | None = None, limit: int = 500
+) -> list[ExpiringHold]:
+    """Active holds that expire before a moment, the first to expire first, from a key on."""
+    holds = CreditReservation.objects.filter(
+        status=CreditReservation.Status.ACTIVE, expires_at__lt=before
+    )
+    if after is not None:
+        holds = holds.filter(Q(expires_at__gt=after[0]) | Q(expires_at=after[0], pk__gt=after[1]))
+    return [
+        ExpiringHold(
+            call_ids=(hold.call_id, hold.vapi_call_id) if hold.vapi_call_id else (hold.call_id,),
+            expires_at=hold.expires_at,
+            key=(hold.expires_at, hold.pk),
+        )
+        for hold in holds.order_by("expires_at", "pk")[:limit]
+    ]
+
+
+def call_ids_with_reservation(call_ids: Collection[str]) -> set[str]:
+    """Those of the ids by which a reservation is known, whoever has it."""
+    return set(by_call_id(find_reservations_of_calls(call_ids))) & set(call_ids)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,12 +1,14 @@
 """The operator's commands."""
 
 import json
+from datetime import timedelta
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
+from calls import reconciliation
 from tests.factories import OrganizationFactory
 from wallets import ledger
 from wallets.models import Organization
@@ -147,3 +149,6 @@ def test_prepare_stack_refuses_a_production_server(settings):
 def test_the_sweeps_say_what_they_did():
     assert run("cleanup_expired_reservations") == "0 holds expired.\n"
     assert run("retry_webhook_events") == "0 messages tried again.\n"
+    assert run("settle_missing_reports") == "0 calls asked about.\n"
+    reconciliation.leave_alone(timedelta(minutes=1))
+    assert "left alone" in run("settle_missing_reports")
