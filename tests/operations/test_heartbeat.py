@@ -123,7 +123,9 @@ def test_given_a_time_out_that_comes_as_a_value_error_then_nothing_breaks(monkey
 def test_a_beat_that_never_ran_is_a_failure(conclusions):
     beat, sweeps = conclusions()
 
-    assert f"{beat}" == "✗ beat: was never seen: start one"
+    assert f"{beat}" == (
+        "✗ beat: has published nothing yet: start one, or look into its log"
+    )
     assert sweeps.is_failure
 
 
@@ -142,6 +144,49 @@ def test_three_turns_and_ten_seconds_are_forgiven(clock, in_beat, conclusions):
         "26 s); look whether beat runs"
     )
     assert f"{late[1]}".startswith("✗ sweeps: did not end well in time: calls.tasks.watch_live")
+
+
+def test_what_was_seen_before_beat_began_anew_is_no_sign_of_life(clock, in_beat, conclusions):
+    # Given every task published and ended well, and a beat that is started again
+    for task in periodic_tasks():
+        after_task_publish.send(sender=task)
+        ended_well(task)
+    clock.shift(1)
+    heartbeat.beat_began()
+
+    # Then neither is well before something was seen since
+    assert [finding.is_failure for finding in conclusions()] == [True, True]
+
+    after_task_publish.send(sender=FIVE_SECONDS)
+    assert [finding.is_failure for finding in conclusions()] == [False, True]
+
+    ended_well(FIVE_SECONDS)
+    beat, sweeps = conclusions()
+    assert not beat.is_failure
+    assert f"{sweeps}" == "✓ sweeps: end well in time, 1 of them so far"
+
+
+def test_a_beat_that_began_a_moment_ago_is_waited_for(clock, in_beat, conclusions, monkeypatch):
+    # Given records of an earlier beat, and one that publishes while it is waited for
+    after_task_publish.send(sender=FIVE_SECONDS)
+    ended_well(FIVE_SECONDS)
+    clock.shift(1)
+    heartbeat.beat_began()
+    monkeypatch.setattr(processes, "START_SECONDS", 30)
+    waits = []
+
+    def wait(seconds):
+        waits.append(seconds)
+        assert len(waits) < 10
+        if len(waits) == 2:
+            after_task_publish.send(sender=FIVE_SECONDS)
+        if len(waits) == 4:
+            ended_well(FIVE_SECONDS)
+
+    monkeypatch.setattr(processes.time, "sleep", wait)
+
+    assert not any(finding.is_failure for finding in conclusions())
+    assert len(waits) == 4
 
 
 def test_a_sweep_that_fails_is_named_while_beat_goes_on(clock, in_beat, conclusions):

@@ -1,12 +1,14 @@
 """`test_kill_switch`, at a server of this process and at servers that are wrong."""
 
 from io import StringIO
+from types import SimpleNamespace
 
 import pytest
 from django.core.management import CommandError, call_command
 
-from calls import kill_switch
+from calls import ends, kill_switch
 from tests.operations.wrong_server import wrong_server
+from voxbilling.operations.simulation import server, vapi
 from wallets.models import CreditReservation, CreditTransaction, Organization
 from wallets.selectors import ledger_differences
 
@@ -37,12 +39,46 @@ def test_a_working_kill_switch_passes_every_check(live_server):
         "✓ funded call",
         "✓ call running dry, after 57 s of 60",
         "✓ call running dry, after 58 s of 60",
+        "! order to end the call that ran dry",
         "✓ end of the funded call",
         "✓ end of the call that ran dry",
         "The kill switch works.",
     ]
     assert '"remaining_seconds": 3,' not in lines[3]
     assert '"remaining_seconds": 3' in lines[4]
+
+
+@pytest.mark.parametrize(
+    ("status_check_seconds", "kill_lead_seconds", "reservation_minutes"),
+    [(600, 60, 5), (3_600, 30, 1), (1, 0, 1), (1, 29, 720), (570, 30, 5)],
+)
+def test_a_working_kill_switch_passes_whatever_the_settings(
+    live_server, settings, status_check_seconds, kill_lead_seconds, reservation_minutes
+):
+    settings.STATUS_CHECK_SECONDS = status_check_seconds
+    settings.KILL_LEAD_SECONDS = kill_lead_seconds
+    settings.RESERVATION_MINUTES = reservation_minutes
+    assert run(live_server.url).endswith("The kill switch works.\n")
+
+
+@pytest.fixture
+def with_sandbox(sandbox, monkeypatch):
+    """Control URLs lead to a sandbox, and orders are sent as if a worker ran."""
+    monkeypatch.setattr(server, "_NOWHERE", sandbox)
+    monkeypatch.setattr(ends, "send_end", SimpleNamespace(delay=ends.send_end))
+
+
+def test_with_a_sandbox_the_order_to_end_is_seen_to_arrive(live_server, with_sandbox):
+    line = "✓ order to end the call that ran dry: reached the call's control URL"
+    assert line in run(live_server.url).splitlines()
+
+
+def test_it_finds_a_server_that_says_that_a_call_ends_and_does_not_end_it(
+    live_server, with_sandbox, monkeypatch
+):
+    monkeypatch.setattr(vapi, "_SANDBOX_WAIT_SECONDS", 1)
+    monkeypatch.setattr(ends, "send_ends", lambda _: None)
+    assert failing(live_server.url) == ["order to end the call that ran dry"]
 
 
 def test_every_run_uses_the_same_two_wallets_and_leaves_nothing_held(live_server):

@@ -1,7 +1,6 @@
 """`load_test_billing` finds a server that takes no locks, and is content with one that does."""
 
 import asyncio
-import subprocess
 import sys
 import threading
 import time
@@ -13,44 +12,13 @@ from django.core.management import CommandError, call_command
 from django.core.servers.basehttp import ThreadedWSGIServer
 from psycopg.errors import LockNotAvailable
 
-from voxbilling.environment import PROJECT_DIR
 from voxbilling.operations.latencies import percentiles
 from voxbilling.operations.load_test import callers
 from voxbilling.operations.load_test.callers import Request, TooFewFiles, send_together
-from voxbilling.stack import ports
 from wallets import locks
 from wallets.models import Organization
 
 POST = Request(kind="post", path="/post", body={})
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    """The address of a sandbox of its own."""
-    with ports.reserve(0) as reserved:
-        port = reserved.getsockname()[1]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "voxbilling.stack.sandbox", "--port", str(port)],
-            cwd=PROJECT_DIR,
-        )
-        url = f"http://127.0.0.1:{port}"
-        try:
-            give_up_at = time.monotonic() + 60
-            while not answers(f"{url}/healthz"):
-                assert process.poll() is None
-                assert time.monotonic() < give_up_at
-                time.sleep(0.05)
-            yield url
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def answers(url):
-    try:
-        return httpx.get(url, trust_env=False).status_code == 200
-    except httpx.HTTPError:
-        return False
 
 
 @pytest.fixture(scope="module")
@@ -123,16 +91,49 @@ def test_a_server_that_takes_no_lock_is_found_out(load, scenario):
     assert "The answers should be" in str(failure.value)
 
 
+@pytest.mark.parametrize("setting", ["TWILIO_API_URL", "VAPI_API_URL", "--base-url"])
 @pytest.mark.parametrize(
-    "changes",
-    [{"DEBUG": False}, {"DEBUG": True, "TWILIO_API_URL": "https://api.twilio.com"}],
+    "url",
+    [
+        "https://api.twilio.com",
+        "https://api.dublin.ie1.twilio.com",
+        "https://127.0.0.1@api.twilio.com",
+        "https://127.0.0.1.example.com",
+        "https://localhost.example.com",
+        "http://192.168.1.2:8000",
+        "http://0.0.0.0:8000",
+        "127.0.0.1:8000",
+        "https://[",
+        "",
+    ],
 )
-def test_real_money_is_left_alone(settings, changes):
-    for name, value in changes.items():
-        setattr(settings, name, value)
+def test_what_may_be_real_money_is_left_alone(settings, setting, url):
+    settings.DEBUG = True
+    base_url = "http://127.0.0.1:9"
+    if setting == "--base-url":
+        base_url = url
+    else:
+        setattr(settings, setting, url)
+
+    with pytest.raises(CommandError, match="made-up money"):
+        call_command("load_test_billing", base_url=base_url)
+
+
+def test_production_is_left_alone(settings):
+    settings.DEBUG = False
 
     with pytest.raises(CommandError, match="made-up money"):
         call_command("load_test_billing", base_url="http://127.0.0.1:9")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://127.8.0.1:9", "http://[::1]:9"])
+def test_this_machine_is_not_taken_for_real_money(settings, url):
+    settings.DEBUG = True
+    settings.TWILIO_API_URL = settings.VAPI_API_URL = f"{url}/sandbox"
+
+    with pytest.raises(CommandError, match="Nobody can sign in"):
+        call_command("load_test_billing", base_url=url)
 
 
 def test_a_price_that_the_scenarios_do_not_mean_is_named(settings):

@@ -60,16 +60,28 @@ class SimulatedVapi:
     async def ask_health(self) -> dict[str, Any]:
         return _object(await self._voxbilling.get("/api/vapi/webhook/health"))
 
+    async def has_sandbox(self) -> bool:
+        """Whether control URLs lead to a sandbox, which tells what they were sent."""
+        try:
+            await self._control_messages("any call")
+        except (httpx.HTTPError, KeyError, ValueError):
+            return False
+        return True
+
     async def was_told_to_end(self, call_id: str) -> bool:
         """Whether the call's control URL was told to end it, waiting for that a while."""
         give_up_at = time.monotonic() + _SANDBOX_WAIT_SECONDS
         while time.monotonic() < give_up_at:
-            answer = await self._sandbox.get(f"/vapi/calls/{call_id}/control-messages")
-            received = answer.raise_for_status().json()["messages"]
+            received = await self._control_messages(call_id)
             if any(entry["message"]["type"] == "end-call" for entry in received):
                 return True
             await asyncio.sleep(0.1)
         return False
+
+    async def _control_messages(self, call_id: str) -> list[dict[str, Any]]:
+        answer = _object(await self._sandbox.get(f"/vapi/calls/{call_id}/control-messages"))
+        messages: list[dict[str, Any]] = answer["messages"]
+        return messages
 
     async def _post(self, path: str, kind: str, body: str) -> dict[str, Any]:
         started = time.perf_counter()

@@ -31,7 +31,7 @@ def check() -> Iterator[Finding]:
     give_up_at = time.monotonic() + START_SECONDS
     for subject, look, absence in (
         ("worker", _worker, "none answers: start a Celery worker"),
-        ("beat", _beat, "was never seen: start one"),
+        ("beat", _beat, "has published nothing yet: start one, or look into its log"),
         ("sweeps", _sweeps, "none has ended well yet: look into the logs of worker and beat"),
     ):
         try:
@@ -57,21 +57,27 @@ def _beat() -> Finding | None:
     beats = heartbeat.read(periodic_tasks())
     if beats.since is None:
         return None
-    late = _late(beats.since, beats.published)
+    seen = _seen_since(beats.since, beats.published)
+    late = _late(beats.since, seen)
     if late:
         return failed("beat", f"did not publish in time: {late}; look whether beat runs")
-    return ok("beat", "publishes every periodic task in time")
+    return ok("beat", "publishes every periodic task in time") if seen else None
 
 
 def _sweeps() -> Finding | None:
     beats = heartbeat.read(periodic_tasks())
     if beats.since is None:
         return None
-    late = _late(beats.since, beats.finished)
+    seen = _seen_since(beats.since, beats.finished)
+    late = _late(beats.since, seen)
     if late:
         return failed("sweeps", f"did not end well in time: {late}; look into the worker's log")
-    count = len(beats.finished)
-    return ok("sweeps", f"end well in time, {count} of them so far") if count else None
+    return ok("sweeps", f"end well in time, {len(seen)} of them so far") if seen else None
+
+
+def _seen_since(since: float, moments: dict[str, float]) -> dict[str, float]:
+    """Those that this run of beat has seen: Valkey keeps what earlier ones left."""
+    return {task: moment for task, moment in moments.items() if moment >= since}
 
 
 def _late(since: float, seen: dict[str, float]) -> str:
@@ -79,7 +85,7 @@ def _late(since: float, seen: dict[str, float]) -> str:
     now = time.time()
     late = []
     for task, every_seconds in sorted(periodic_tasks().items()):
-        silent_seconds = now - max(since, seen.get(task, since))
+        silent_seconds = now - seen.get(task, since)
         if silent_seconds > _TURNS_MISSED * every_seconds + _GRACE_SECONDS:
             late.append(f"{task} (every {every_seconds} s, silent for {silent_seconds:.0f} s)")
     return ", ".join(late)

@@ -2,6 +2,7 @@
 
 import argparse
 from collections import Counter, defaultdict
+from ipaddress import ip_address
 from typing import Any
 
 import httpx
@@ -40,8 +41,8 @@ class Command(BaseCommand):
         parser.add_argument("--reservations", type=_count, default=50, help="in scenario 2")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        _require_made_up_money()
         base_url = find_server(options["base_url"]).base_url
+        _require_made_up_money(base_url)
         chosen = {
             "1": scenarios.one_wallet_many_provisions(options["provisions"]),
             "2": scenarios.one_call_many_reservations(options["reservations"]),
@@ -120,14 +121,26 @@ def _figures(count: int, milliseconds: list[float]) -> list[str]:
     return [f"{count:,}", *(f"{value:,.0f}" for value in percentiles(milliseconds))]
 
 
-def _require_made_up_money() -> None:
-    if not settings.DEBUG or "api.twilio.com" in settings.TWILIO_API_URL:
+def _require_made_up_money(base_url: str) -> None:
+    """Whatever is not this very machine may be the real thing, under whatever name."""
+    urls = (base_url, settings.TWILIO_API_URL, settings.VAPI_API_URL)
+    if not settings.DEBUG or not all(_is_loopback(url) for url in urls):
         raise CommandError(
             "This makes organizations with made-up money and buys numbers for them: it needs DEBUG "
-            "to be on and the sandbox in Twilio's place. `make load-test` has a stack of its own."
+            "to be on, and the server and the sandbox, in Twilio's and Vapi's place, on a loopback "
+            "address such as 127.0.0.1. `make load-test` has a stack of its own."
         )
     if settings.PHONE_NUMBER_COST_PENCE != scenarios.NUMBER_COST_PENCE:
         raise CommandError(
             f"The scenarios are about numbers at {scenarios.NUMBER_COST_PENCE}p: unset "
             "PHONE_NUMBER_COST_PENCE."
         )
+
+
+def _is_loopback(url: str) -> bool:
+    try:
+        # Read as those read it who connect.
+        host = httpx.URL(url).host
+        return host == "localhost" or ip_address(host).is_loopback
+    except (httpx.InvalidURL, ValueError):
+        return False
