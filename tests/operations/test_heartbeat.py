@@ -123,9 +123,7 @@ def test_given_a_time_out_that_comes_as_a_value_error_then_nothing_breaks(monkey
 def test_a_beat_that_never_ran_is_a_failure(conclusions):
     beat, sweeps = conclusions()
 
-    assert f"{beat}" == (
-        "✗ beat: has published nothing yet: start one, or look into its log"
-    )
+    assert f"{beat}" == ("✗ beat: has published nothing yet: start one, or look into its log")
     assert sweeps.is_failure
 
 

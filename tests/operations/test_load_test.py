@@ -6,7 +6,6 @@ import threading
 import time
 from contextlib import contextmanager
 
-import httpx
 import pytest
 from django.core.management import CommandError, call_command
 from django.core.servers.basehttp import ThreadedWSGIServer

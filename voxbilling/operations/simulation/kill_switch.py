@@ -151,9 +151,7 @@ async def _order_to_end(vapi: SimulatedVapi, call: SimulatedCall) -> Finding:
     """Whether the order that the last check led to reached the call's control URL."""
     subject = "order to end the call that ran dry"
     if not await vapi.has_sandbox():
-        return warning(
-            subject, "not looked at: without the sandbox its control URL leads nowhere"
-        )
+        return warning(subject, "not looked at: without the sandbox its control URL leads nowhere")
     if await vapi.was_told_to_end(call.id):
         return ok(subject, "reached the call's control URL")
     return failed(subject, "did not reach the call's control URL: look whether a worker runs")
