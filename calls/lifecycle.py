@@ -205,11 +205,8 @@ def _keep_alive(locked: LockedCall, received_at: datetime) -> str:
 
 
 def _end(call: Call, ended_reason: str | None, ended_at: datetime) -> str:
-    call.ended_at = ended_at
+    call.end(ended_at)
     call.ended_reason = ended_reason or ""
-    call.control_url_encrypted = ""
-    call.check_at = None
-    call.end_retry_at = None
     return "Ended; its report is awaited."
 
 

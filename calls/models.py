@@ -1,6 +1,7 @@
 """Calls as they were seen, authorized, ended and charged."""
 
 import uuid
+from datetime import datetime
 
 from django.db import models
 from django.db.models import Q
@@ -223,6 +224,13 @@ class Call(models.Model):
         return (
             self.end_ordered_at is not None and self.end_sent_at is None and self.ended_at is None
         )
+
+    def end(self, ended_at: datetime) -> None:
+        """Note that the call is over: nothing is watched or sent any more; the caller saves."""
+        self.ended_at = ended_at
+        self.control_url_encrypted = ""
+        self.end_retry_at = None
+        self.check_at = None
 
     def add_attention(self, sentence: str) -> None:
         """Show a sentence to staff, once; the caller saves."""

@@ -85,6 +85,18 @@ def test_given_a_hold_when_committed_then_the_call_has_ended_and_says_who_settle
     assert_money(organization, balance=10_000 - 98)
 
 
+def test_given_a_call_that_a_scheduler_checks_when_committed_then_it_is_watched_no_more(
+    vapi: Vapi, clock: Clock, organization: Organization
+) -> None:
+    reserve(organization, "a")
+    assert vapi.check(VapiCall(id="a"), 30)["endCall"] is False
+
+    commit(organization, "a", 61)
+
+    assert Call.objects.get().check_at is None
+    assert_money(organization, balance=10_000 - 98)
+
+
 def test_given_no_reservation_when_committed_then_the_call_is_charged_directly(
     organization: Organization,
 ) -> None:
