@@ -13,9 +13,16 @@ from granian.server.embed import Server
 
 from voxbilling.stack import ports
 from voxbilling.stack.sandbox import application
+from voxbilling.stack.sandbox.clock import Clock
 from voxbilling.stack.sandbox.memory import Memory
+from voxbilling.stack.sandbox.vapi_calls import Calls
+from voxbilling.stack.sandbox.vapi_webhook import Webhook
 
 _START_SECONDS = 30
+
+
+def calls_that_nobody_hears(base_url: str = "http://sandbox") -> Calls:
+    return Calls(Webhook("http://127.0.0.1:9", ""), base_url=base_url, clock=Clock())
 
 
 @contextmanager
@@ -23,8 +30,9 @@ def running_sandbox(file: Path | None = None) -> Iterator[str]:
     """The URL of a sandbox that knows what this file does, in a thread of this process."""
     with ports.reserve(0) as kept:
         port = kept.getsockname()[1]
+        url = f"http://127.0.0.1:{port}"
         server = Server(
-            application.create(Memory(file)),
+            application.create(Memory(file), calls_that_nobody_hears(url)),
             address="127.0.0.1",
             port=port,
             interface=Interfaces.ASGINL,
@@ -38,7 +46,6 @@ def running_sandbox(file: Path | None = None) -> Iterator[str]:
 
         thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
         thread.start()
-        url = f"http://127.0.0.1:{port}"
         try:
             _wait_until_it_answers(url)
             yield url

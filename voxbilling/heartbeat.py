@@ -64,5 +64,6 @@ def _record(moments: dict[str, float], *, if_missing: dict[str, float] | None = 
         # Valkey may have lost what it had: then the records begin anew.
         for key, moment in (if_missing or {}).items():
             cache.add(key, moment, timeout=None)
-    except (RedisError, OSError) as error:
+    # redis-py lets a ValueError out where a connection times out in the making.
+    except (RedisError, OSError, ValueError) as error:
         logger.warning("heartbeat_not_recorded", error=str(error))

@@ -148,6 +148,9 @@ TEMPLATES = [
 
 _database: dict[str, Any] = env.db_url_config(DATABASE_URL)
 _database["CONN_MAX_AGE"] = 0
+# The pool tries a connection before it gives it out: those from before a restart of the database
+# would each fail the first message that they serve.
+_database["CONN_HEALTH_CHECKS"] = True
 # PgBouncer in transaction mode may hand each transaction another server connection: nothing may
 # outlive a transaction, so no prepared statements and no server-side cursors.
 _database["DISABLE_SERVER_SIDE_CURSORS"] = True

@@ -16,6 +16,7 @@ from django.utils import timezone
 from calls import lifecycle
 from calls.outcomes import Outcome
 from calls.secrets import decrypt_control_url, encrypt_control_url
+from voxbilling import untrusted
 from voxbilling.storable_text import storable
 from webhooks import vapi_messages
 from webhooks.models import WebhookEvent
@@ -43,7 +44,7 @@ def receive_vapi(raw_body: bytes) -> dict[str, Any] | None:
     An assistant-request is always answered, since a caller is waiting.
     """
     received_at = timezone.now()
-    picked = vapi_messages.pick(vapi_messages.load(raw_body))
+    picked = vapi_messages.pick(untrusted.load(raw_body))
     message_type = picked.storable.get("message", {}).get("type", "")
     try:
         event_id = _store(raw_body, picked, message_type, received_at)

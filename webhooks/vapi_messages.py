@@ -1,15 +1,13 @@
 """Vapi's server messages: from untrusted bytes to what billing needs to know, and nothing more.
 
-`load` and `pick` turn a request's body into JSON that may be stored, `read` turns that into a
-message. A stored message and a fresh one take the same way through `read`.
+`pick` leaves what may be stored, `read` turns that into a message. A stored message and a fresh one
+take the same way through `read`.
 
 Field names and meanings are those of Vapi's server-message schema. The `call` inside a message is
 a snapshot from the call's creation (seen in Vapi's own payloads): ids are read from it, dates and
 status never are.
 """
 
-import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,8 +16,7 @@ from typing import Any
 
 from calls.references import CallReference
 from telephony.models import VAPI_MAX_DURATION_SECONDS
-from wallets.pricing import whole_seconds
-from webhooks.untrusted import (
+from voxbilling.untrusted import (
     clean_control_url,
     clean_moment,
     clean_number,
@@ -30,11 +27,10 @@ from webhooks.untrusted import (
     number_text,
     value_at,
 )
+from wallets.pricing import whole_seconds
 
 # Vapi's limit is not met to the second; twice as much is no call any more.
 _MAX_REPORTED_SECONDS = 2 * VAPI_MAX_DURATION_SECONDS
-# Python itself refuses to read more than 4,300.
-_MOST_DIGITS = 4_000
 
 # Those of Vapi's schema. One that Vapi adds later is passed over, it is no error.
 _STATUSES = frozenset(
@@ -49,10 +45,6 @@ _STATUSES = frozenset(
         "deletion-failed",
     }
 )
-
-
-class MalformedBody(Exception):
-    """The body is not JSON that can be read. The message may be returned to the caller."""
 
 
 @dataclass(frozen=True)
@@ -122,23 +114,6 @@ class StatusCheck:
 
     vapi_call_id: str | None
     elapsed_seconds: int
-
-
-def load(raw_body: bytes) -> object:
-    """The body as JSON, its fractions as Decimal. Raises MalformedBody."""
-    try:
-        return json.loads(
-            raw_body.decode("utf-8"),
-            parse_float=Decimal,
-            parse_int=_bounded_int,
-            parse_constant=_refuse_constant,
-        )
-    except json.JSONDecodeError as error:
-        raise MalformedBody(f"The body is not JSON (character {error.pos}).") from None
-    except RecursionError:
-        raise MalformedBody("The body is nested too deeply.") from None
-    except (ValueError, ArithmeticError):
-        raise MalformedBody("The body is not UTF-8, or a number in it cannot be read.") from None
 
 
 def pick(document: object) -> Picked:
@@ -250,15 +225,6 @@ _SECONDS_PER_UNIT = {
     "durationMs": Decimal("0.001"),
     "durationMinutes": Decimal(60),
 }
-
-
-def _bounded_int(digits: str) -> int | float:
-    """A whole number; one that nobody means is no number, and no reason to lose the message."""
-    return int(digits) if len(digits) <= _MOST_DIGITS else math.inf
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
 
 
 def _allowed(value: object, rules: Mapping[str, Any]) -> dict[str, Any]:

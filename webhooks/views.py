@@ -14,6 +14,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from calls import kill_switch
+from voxbilling import untrusted
 from wallets.ledger import OrganizationNotFound
 from webhooks import inbox, vapi_messages
 from webhooks.authentication import (
@@ -58,7 +59,7 @@ def from_vapi(view: View) -> View:
         except WebhookNotAuthenticated as unknown:
             logger.warning("webhook_not_authenticated", reason=str(unknown))
             return error(str(unknown), code="not_authenticated", status=401)
-        except vapi_messages.MalformedBody as malformed:
+        except untrusted.MalformedBody as malformed:
             return error(str(malformed), code="malformed_body", status=400)
         except DatabaseError:
             logger.exception("database_unavailable")
@@ -80,7 +81,7 @@ def vapi_webhook(request: HttpRequest) -> HttpResponse:
 @from_vapi
 def status_check(request: HttpRequest) -> HttpResponse:
     """Whether a call may go on; asked by an assistant's tool or a scheduler every minute."""
-    asked = vapi_messages.read_status_check(vapi_messages.load(request.body))
+    asked = vapi_messages.read_status_check(untrusted.load(request.body))
     organization_id = None
     if header := request.headers.get("X-Org-Id"):
         try:

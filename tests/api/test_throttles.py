@@ -6,6 +6,7 @@ import pytest
 import time_machine
 from django.core.cache import cache
 from redis import Redis
+from redis.client import Pipeline
 from rest_framework.exceptions import Throttled
 from structlog.testing import capture_logs
 
@@ -137,6 +138,17 @@ def test_given_no_valkey_then_requests_go_on_and_it_is_logged_and_not_asked_each
     warnings = [log for log in logs if log["event"] == "requests_not_counted"]
     assert len(warnings) == 1
     assert warnings[0]["log_level"] == "warning"
+
+
+def test_given_a_time_out_that_comes_as_a_value_error_then_requests_go_on(monkeypatch):
+    """As redis-py did under a thousand requests at once, while it connected."""
+
+    def time_out(_pipeline):
+        raise ValueError("I/O operation on closed file.")
+
+    monkeypatch.setattr(Pipeline, "execute", time_out)
+
+    assert all(tries(THREE, "ada") for _ in range(5))
 
 
 def test_given_a_valkey_that_is_back_then_requests_are_counted_again(valkey_is_down):

@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from tests.webhooks.vapi_answer_validator import problems
+from voxbilling import vapi_payloads as payloads
 from voxbilling.capacity import WEB_THREADS_PER_WORKER, WEB_WORKERS
-from voxbilling.operations.simulation import vapi_payloads as payloads
-from voxbilling.operations.simulation.vapi_payloads import SimulatedCall
+from voxbilling.vapi_payloads import SimulatedCall
 
 pytestmark = pytest.mark.e2e
 

@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
+from voxbilling import vapi_payloads as payloads
 from voxbilling.environment import PROJECT_DIR
-from voxbilling.operations.simulation import vapi_payloads as payloads
 from voxbilling.operations.simulation.vapi import SimulatedVapi
-from voxbilling.operations.simulation.vapi_payloads import SimulatedCall
+from voxbilling.vapi_payloads import SimulatedCall
 
 pytestmark = pytest.mark.e2e
 

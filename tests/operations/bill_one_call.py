@@ -17,7 +17,7 @@ from django.test import Client  # noqa: E402
 
 from calls.models import Call  # noqa: E402
 from telephony.models import Assistant, PhoneNumber  # noqa: E402
-from voxbilling.operations.simulation import vapi_payloads as payloads  # noqa: E402
+from voxbilling import vapi_payloads as payloads  # noqa: E402
 from voxbilling.tenancy import tenant_scope  # noqa: E402
 from wallets import ledger  # noqa: E402
 from wallets.models import Organization  # noqa: E402

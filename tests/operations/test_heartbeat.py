@@ -5,6 +5,7 @@ import uuid
 import pytest
 import time_machine
 from celery.signals import after_task_publish, beat_init, task_success
+from django.core.cache.backends.redis import RedisCache
 from redis.exceptions import RedisError
 
 from voxbilling import celery, heartbeat
@@ -17,7 +18,7 @@ FIVE_SECONDS, HOURLY = "calls.tasks.watch_live_calls", "wallets.tasks.check_ledg
 @pytest.fixture(autouse=True)
 def own_keys(settings):
     settings.CACHES = {
-        "default": {**settings.CACHES["default"], "KEY_PREFIX": f"test {uuid.uuid4()}"}
+        "default": {**settings.CACHES["default"], "KEY_PREFIX": f"test-{uuid.uuid4()}"}
     }
 
 
@@ -105,6 +106,18 @@ def test_given_no_valkey_then_nothing_breaks_and_whoever_asks_is_told(settings, 
     assert [finding.text.split(":")[0] for finding in conclusions()] == [
         "could not be asked about"
     ] * 2
+
+
+def test_given_a_time_out_that_comes_as_a_value_error_then_nothing_breaks(monkeypatch):
+    def time_out(*_args, **_options):
+        raise ValueError("I/O operation on closed file.")
+
+    monkeypatch.setattr(RedisCache, "set_many", time_out)
+
+    heartbeat.published(FIVE_SECONDS)
+    ended_well(FIVE_SECONDS)
+
+    assert heartbeat.read([FIVE_SECONDS]) == heartbeat.Heartbeat(None, {}, {})
 
 
 def test_a_beat_that_never_ran_is_a_failure(conclusions):

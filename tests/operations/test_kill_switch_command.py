@@ -70,7 +70,7 @@ def test_it_runs_again_after_a_run_that_broke_off(live_server, monkeypatch):
 
 
 def test_it_finds_a_kill_switch_that_never_ends_a_call(live_server, monkeypatch):
-    monkeypatch.setattr(kill_switch, "elapsed", lambda *_: 0)
+    monkeypatch.setattr(kill_switch, "_elapsed", lambda *_: 0)
     assert failing(live_server.url) == [
         "call running dry, after 57 s of 60",
         "call running dry, after 58 s of 60",
@@ -78,14 +78,15 @@ def test_it_finds_a_kill_switch_that_never_ends_a_call(live_server, monkeypatch)
 
 
 def test_it_finds_a_kill_switch_that_counts_a_calls_hold_against_it(live_server, monkeypatch):
-    # As the system did that this one replaces.
-    monkeypatch.setattr(
-        kill_switch,
-        "_keep_ahead",
-        lambda call, organization, reservation, elapsed: organization.tariff.affordable_seconds(
-            organization.effective_balance_pence - reservation.reserved_pence
-        ),
-    )
+    def as_the_system_did_that_this_one_replaces(call, organization, reservation, now, **_):
+        left_pence = organization.effective_balance_pence - reservation.reserved_pence
+        remaining_seconds = organization.tariff.affordable_seconds(left_pence)
+        must_end, message = kill_switch._verdict(organization, remaining_seconds)
+        return kill_switch.Decision(
+            must_end=must_end, message=message, remaining_seconds=remaining_seconds
+        )
+
+    monkeypatch.setattr(kill_switch, "decide", as_the_system_did_that_this_one_replaces)
     assert failing(live_server.url) == ["funded call", "call running dry, after 57 s of 60"]
 
 

@@ -157,7 +157,7 @@ def test_it_finds_a_call_that_was_waived(live_server, clinic, monkeypatch):
 
 
 def test_it_finds_a_call_that_was_cut_too_early(live_server, clinic, monkeypatch):
-    monkeypatch.setattr(kill_switch, "_keep_ahead", lambda *_: 0)
+    monkeypatch.setattr(kill_switch, "_verdict", lambda *_: (True, "Ended."))
     assert "The wallet can pay for 1200 s, so the call should go on." in complaints(
         live_server, clinic
     )
@@ -165,7 +165,7 @@ def test_it_finds_a_call_that_was_cut_too_early(live_server, clinic, monkeypatch
 
 def test_it_finds_a_call_that_was_not_cut(live_server, monkeypatch):
     web = AssistantFactory(organization__funded_pence=49).organization
-    monkeypatch.setattr(kill_switch, "elapsed", lambda *_: 0)
+    monkeypatch.setattr(kill_switch, "_elapsed", lambda *_: 0)
     assert "The wallet can pay for 60 s, so the call should end." in complaints(
         live_server, web, minutes=2
     )

@@ -1,6 +1,6 @@
 """The real supervisor with stand-ins for the commands of other parts, run as a program.
 
-    python -m tests.stack.stand_in run|demo [NAME=STAND_IN ...]
+    python -m tests.stack.stand_in run|demo|storm [NAME=STAND_IN ...]
 
 NAME is one of the supervisor's command lines, STAND_IN one of this module's parts. By default web
 and prepare_stack are stand-ins, and the sandbox, the worker and beat are the real ones.
@@ -14,6 +14,7 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from voxbilling.stack import StackError
+from voxbilling.stack.storm import StormSupervisor
 from voxbilling.stack.supervisor import CommandLines, Supervisor
 
 PREPARED = {
@@ -69,7 +70,7 @@ def stand_in(name: str) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["run", "demo", "part"])
+    parser.add_argument("what", choices=["run", "demo", "storm", "part"])
     parser.add_argument("names", nargs="*")
     parser.add_argument("--port", type=int, default=0)
     options = parser.parse_args()
@@ -79,8 +80,11 @@ def main() -> int:
     chosen = {"prepare": "prepare", "web": "web"}
     chosen |= dict(name.split("=") for name in options.names)
     commands = {name: stand_in(what) for name, what in chosen.items() if what != "real"}
-    supervisor = Supervisor(replace(CommandLines(), **commands))
+    lines = replace(CommandLines(), **commands)
     try:
+        if options.what == "storm":
+            return StormSupervisor(lines).run_for("storm", stand_in("sleep"))
+        supervisor = Supervisor(lines)
         return (
             supervisor.run()
             if options.what == "run"

@@ -228,3 +228,46 @@ def test_web_workers_die_with_their_main_process(start, tmp_path):
     web.process.kill()
     web.process.communicate()
     eventually(lambda: not alive(workers), "the workers to end")
+
+
+def answer(database_url):
+    try:
+        with psycopg.connect(database_url) as connection:
+            return connection.execute("SELECT answer FROM kept").fetchone()
+    except psycopg.OperationalError:
+        return None
+
+
+def test_in_a_storm_the_worker_and_the_database_start_again_and_nothing_else(start, data):
+    stack = start([*STAND_IN, "storm", "beat=sleep", "sandbox=web"], data)
+    eventually(stack.is_ready, "the stack to be ready")
+    facts, before = stack.facts(), names(stack)
+    with psycopg.connect(facts["env"]["DATABASE_URL"]) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+
+    stack.process.send_signal(signal.SIGUSR1)
+    eventually(lambda: names(stack).get("worker", before["worker"]) != before["worker"], "a worker")
+    stack.process.send_signal(signal.SIGUSR2)
+    eventually(
+        lambda: names(stack).get("postgres", before["postgres"]) != before["postgres"], "a database"
+    )
+    unchanged = {"web", "valkey"}
+    assert {name: names(stack)[name] for name in unchanged} == {
+        name: before[name] for name in unchanged
+    }
+    eventually(lambda: answer(facts["env"]["DATABASE_URL"]) == (42,), "the database to answer")
+
+    os.kill(names(stack)["valkey"], signal.SIGKILL)
+    code, _, errors = stack.end()
+    assert code == 1
+    assert errors.startswith("valkey was killed by signal 9")
+
+
+def test_a_storm_reaches_nothing_that_the_environment_names(start, data):
+    real = {"VAPI_API_KEY": "real", "VAPI_API_URL": "https://api.vapi.ai", "DEBUG": "0"}
+    stack = start([*STAND_IN, "storm", "worker=sleep", "beat=sleep", "sandbox=web"], data, **real)
+    eventually(stack.is_ready, "the stack to be ready")
+    facts = stack.facts()
+    assert facts["env"]["VAPI_API_KEY"] == "sandbox"
+    assert facts["env"]["VAPI_API_URL"] == f"{facts['sandbox_url']}/vapi"
+    stack.stop()

@@ -9,12 +9,12 @@ from django.http.request import HttpHeaders
 from hypothesis import given
 from hypothesis import strategies as st
 
+from voxbilling.untrusted import MalformedBody, load
 from webhooks.authentication import (
     MAX_SIGNATURE_AGE_SECONDS,
     WebhookNotAuthenticated,
     authenticate_vapi,
 )
-from webhooks.vapi_messages import MalformedBody, load
 
 PAYLOADS = sorted((Path(__file__).parent / "payloads").glob("*.json"))
 BODY = PAYLOADS[0].read_bytes()

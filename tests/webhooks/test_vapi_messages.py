@@ -14,16 +14,15 @@ from hypothesis import strategies as st
 
 from calls.references import CallReference
 from telephony.models import VAPI_MAX_DURATION_SECONDS
+from voxbilling.untrusted import MalformedBody, load
 from webhooks.vapi_messages import (
     AssistantRequest,
     EndOfCallReport,
-    MalformedBody,
     Message,
     NotNeeded,
     StatusCheck,
     StatusUpdate,
     Unusable,
-    load,
     pick,
     read,
     read_status_check,

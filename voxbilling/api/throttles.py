@@ -78,7 +78,9 @@ def _add(key: str, difference: int, window_seconds: int) -> int | None:
     commands.incrby(key, difference)
     try:
         return int(commands.execute()[-1])
-    except RedisError as error:
+    # What times out while redis-py connects may come out of it as a ValueError: "I/O operation on
+    # closed file".
+    except (RedisError, ValueError) as error:
         _silent_until = time.monotonic() + _ASK_AGAIN_SECONDS
         logger.warning("requests_not_counted", error=str(error))
         return None

@@ -1,6 +1,6 @@
 """The stack, until Ctrl-C or for one command.
 
-python -m voxbilling.stack run|demo|verify|load-test
+python -m voxbilling.stack run|demo|verify|load-test|storm
 """
 
 import argparse
@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from voxbilling.stack import StackError
+from voxbilling.stack.storm import StormSupervisor
 from voxbilling.stack.supervisor import MANAGE, Supervisor
 
 _COMMANDS = {
     "demo": "run_demo",
     "verify": "verify_billing_deployment",
     "load-test": "load_test_billing",
+    "storm": "play_storm",
 }
 
 
@@ -32,7 +34,7 @@ def main() -> int:
         "what",
         choices=["run", *_COMMANDS],
         help="run: until Ctrl-C; demo: while simulated calls are billed; verify: while it is "
-        "proved to be whole; load-test: while it is under load",
+        "proved to be whole; load-test: while it is under load; storm: while it is disturbed",
     )
     parser.add_argument(
         "options", nargs=argparse.REMAINDER, help="for the command, such as --scenario 2"
@@ -46,13 +48,14 @@ def main() -> int:
         command = [*MANAGE, _COMMANDS[chosen.what], *chosen.options]
         if chosen.what == "demo":
             return Supervisor().run_for("demo", command)
-        return _run_apart(chosen.what, command)
+        supervisor = StormSupervisor() if chosen.what == "storm" else Supervisor()
+        return _run_apart(supervisor, chosen.what, command)
     except StackError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 1
 
 
-def _run_apart(name: str, command: Sequence[str]) -> int:
+def _run_apart(supervisor: Supervisor, name: str, command: Sequence[str]) -> int:
     """Run a command on a stack of its own, whose data is kept only if it fails."""
     directory = Path(tempfile.mkdtemp(prefix="voxbilling-"))
     # PostgreSQL may run as another user, who has to get through.
@@ -61,7 +64,7 @@ def _run_apart(name: str, command: Sequence[str]) -> int:
     os.environ |= {"VOXBILLING_DATA_DIR": str(data), "PORT": "0"}
     exit_code = 1
     try:
-        exit_code = Supervisor().run_for(name, command)
+        exit_code = supervisor.run_for(name, command)
     finally:
         if exit_code == 1 and data.exists():
             print(f"Its data and logs are kept in {data}.", file=sys.stderr)  # noqa: T201

@@ -32,6 +32,8 @@ _NEED_NO_SERVER = {
     "makemessages",
     "startapp",
     "startproject",
+    # Starts a stack of its own.
+    "storm",
     "version",
 }
 

@@ -69,13 +69,25 @@ class Servers:
         )
         self.database_url, self.redis_url = postgres.url, valkey.url
         broker = valkey.start(self._start_own)
-        database = postgres.start(self._start_own)
-        self.children = [broker, database]
+        self._postgres, self._database = postgres, postgres.start(self._start_own)
+        self.children = [broker, self._database]
         wait_until(
-            lambda: postgres.is_ready(database) and valkey.is_ready(),
+            lambda: postgres.is_ready(self._database) and valkey.is_ready(),
             self.children,
             seconds=_START_SECONDS,
             what="The embedded PostgreSQL or Valkey",
+        )
+
+    def restart_database(self) -> None:
+        """Shut PostgreSQL down as an operator does, which breaks its clients' transactions off."""
+        processes.stop([self._database])
+        self.children.remove(self._database)
+        self._database = self._postgres.start(self._start_own)
+        wait_until(
+            lambda: self._postgres.is_ready(self._database),
+            self.children,
+            seconds=_START_SECONDS,
+            what="The embedded PostgreSQL",
         )
 
 

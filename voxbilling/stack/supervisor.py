@@ -120,7 +120,13 @@ class Supervisor:
         sandbox_url = f"http://127.0.0.1:{sandbox_port}"
         settings = variables.for_servers(servers, sandbox_url)
         publish(servers, settings)
-        environment = {**os.environ, **settings, "PYTHONUNBUFFERED": "1"}
+        environment = {
+            **os.environ,
+            **settings,
+            "PYTHONUNBUFFERED": "1",
+            # Where the sandbox's live calls post their messages.
+            "VOXBILLING_URL": base_url,
+        }
 
         def start(name: str, command: Sequence[str]) -> Child:
             return servers.launch(Program(name, command, environment), self._services)
@@ -165,6 +171,7 @@ class Supervisor:
     def _watch(self, servers: Servers, *, until: Child | None = None) -> int:
         """Stay until a signal comes, or `until` ends; StackError when another child ends."""
         while until is None or until.exit_code is None:
+            self._disturb(servers)
             for child in self._all(servers):
                 if child.exit_code is not None and child is not until:
                     raise child.failure()
@@ -177,6 +184,9 @@ class Supervisor:
             program, self._services, output=sys.stdout.fileno(), errors=sys.stderr.fileno()
         )
         return self._watch(servers, until=child)
+
+    def _disturb(self, servers: Servers) -> None:
+        """What a storm does to the stack; nothing in an ordinary one."""
 
     def _all(self, servers: Servers) -> list[Child]:
         return [*servers.children, *self._services]
@@ -245,9 +255,19 @@ def _welcome(facts: Mapping[str, Any], data: DataDirectory) -> str:
         lines += [
             f"May a call to {organizations[0]['name']} begin?",
             f"  {_assistant_request(facts, organizations[0])}",
+            "What is in its wallet?",
+            f"  {_wallet(facts, organizations[0])}",
+            f"Every address of the API is at {base_url}/api/docs/.",
         ]
     lines += ["", f"Logs are in {data.logs}. Ctrl-C stops everything."]
     return "\n".join(lines)
+
+
+def _wallet(facts: Mapping[str, Any], organization: Mapping[str, Any]) -> str:
+    """A curl command that signs the owner in and reads the wallet."""
+    owner = json.dumps(organization["owner"])
+    token = f"$(curl -s {facts['base_url']}/api/auth/token/ -d '{owner}' | cut -d '\"' -f 4)"
+    return f'curl -s {facts["base_url"]}/api/billing/wallet -H "Authorization: Bearer {token}"'
 
 
 def _assistant_request(facts: Mapping[str, Any], organization: Mapping[str, Any]) -> str:

@@ -11,9 +11,9 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Any
 
-from voxbilling.operations.simulation import vapi_payloads as payloads
+from voxbilling import vapi_payloads as payloads
 from voxbilling.operations.simulation.vapi import SimulatedVapi
-from voxbilling.operations.simulation.vapi_payloads import Message, SimulatedCall
+from voxbilling.vapi_payloads import Message, SimulatedCall
 
 
 class Kind(StrEnum):

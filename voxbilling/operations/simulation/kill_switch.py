@@ -16,11 +16,11 @@ import httpx
 from django.conf import settings
 
 from telephony.models import Assistant
-from voxbilling.operations.simulation import vapi_payloads as payloads
+from voxbilling import vapi_payloads as payloads
 from voxbilling.operations.simulation.organizations import refill
 from voxbilling.operations.simulation.vapi import SimulatedVapi
-from voxbilling.operations.simulation.vapi_payloads import SimulatedCall
 from voxbilling.operations.verification.findings import Finding, failed, ok
+from voxbilling.vapi_payloads import SimulatedCall
 from wallets.models import Organization
 
 _NAMESPACE = uuid.UUID("0d6cf1f4-3f0b-4a55-8f43-9b6a3f0f5f0e")

@@ -11,10 +11,10 @@ from django.utils import timezone
 
 from calls.models import Call
 from telephony.models import VAPI_MIN_DURATION_SECONDS, Assistant, PhoneNumber
-from voxbilling.operations.simulation import vapi_payloads as payloads
+from voxbilling import vapi_payloads as payloads
 from voxbilling.operations.simulation.calls import fair_price_pence
 from voxbilling.operations.simulation.vapi import SimulatedVapi
-from voxbilling.operations.simulation.vapi_payloads import SimulatedCall
+from voxbilling.vapi_payloads import SimulatedCall
 from wallets.models import CreditReservation, CreditTransaction, Organization
 
 Say = Callable[[str], None]

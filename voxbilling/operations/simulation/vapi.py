@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from voxbilling.operations.simulation.vapi_payloads import Message
+from voxbilling.vapi_payloads import Message
 
 # Vapi itself gives up after 7.5 s; a simulation on a busy machine wants to know how late it was.
 _TIMEOUT_SECONDS = 30

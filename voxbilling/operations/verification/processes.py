@@ -14,7 +14,7 @@ from voxbilling.celery import app, periodic_tasks
 from voxbilling.operations import health
 from voxbilling.operations.verification.findings import Finding, failed, ok
 
-START_SECONDS = 15
+START_SECONDS = 30
 _PING_SECONDS = 1.0
 _LOOK_SECONDS = 0.25
 # Beat and the worker may be busy, or restarting, for this many turns and these seconds.
@@ -36,7 +36,7 @@ def check() -> Iterator[Finding]:
     ):
         try:
             yield _eventually(look, give_up_at) or failed(subject, absence)
-        except (BrokerError, RedisError, OSError) as error:
+        except (BrokerError, RedisError, OSError, ValueError) as error:
             yield failed(subject, f"could not be asked about: {error}")
 
 

@@ -5,20 +5,25 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
-from voxbilling.stack.sandbox import twilio, vapi, vapi_phone_numbers
+from voxbilling.stack.sandbox import twilio, vapi, vapi_call_routes, vapi_phone_numbers
 from voxbilling.stack.sandbox.faults import Faults
 from voxbilling.stack.sandbox.memory import Memory
 from voxbilling.stack.sandbox.numbers import Numbers
+from voxbilling.stack.sandbox.vapi_calls import Calls
 
 
 async def health(_request: Request) -> Response:
     return JSONResponse({"status": "healthy", "service": "sandbox"})
 
 
-def create(memory: Memory) -> Starlette:
-    """A sandbox that knows what this memory does."""
+def create(memory: Memory, calls: Calls) -> Starlette:
+    """A sandbox that knows what this memory does, and plays these calls."""
     numbers, faults = Numbers(memory), Faults()
-    at_vapi = [*vapi.routes(), *vapi_phone_numbers.routes(numbers, faults, memory)]
+    at_vapi = [
+        *vapi.routes(),
+        *vapi_phone_numbers.routes(numbers, faults, memory),
+        *vapi_call_routes.routes(calls, faults),
+    ]
     return Starlette(
         routes=[
             Route("/healthz", health),

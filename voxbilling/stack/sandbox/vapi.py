@@ -1,6 +1,6 @@
-"""Vapi, as far as voxbilling talks to it: the control URL of a live call.
+"""The control URLs of calls that only their messages know.
 
-What a real control URL does to the call, this one only remembers, for tests and demos to read.
+What a real control URL does to the call, these only remember, for tests and demos to read.
 """
 
 import json
@@ -46,7 +46,7 @@ def routes() -> list[Route]:
             message = json.loads(body) if len(body) <= _LARGEST_BODY_BYTES else None
         except ValueError:
             message = None
-        if not _is_control_message(message):
+        if not is_control_message(message):
             return JSONResponse({"message": "not a control message"}, status_code=400)
         messages.add(request.path_params["call_id"], message)
         return JSONResponse({"status": "ok"})
@@ -61,7 +61,7 @@ def routes() -> list[Route]:
     ]
 
 
-def _is_control_message(message: Any) -> TypeGuard[dict[str, Any]]:
+def is_control_message(message: Any) -> TypeGuard[dict[str, Any]]:
     if not isinstance(message, dict):
         return False
     if message.get("type") == "end-call":

@@ -19,6 +19,7 @@ from starlette.routing import Route
 from voxbilling.stack.sandbox.faults import Endpoint, Faults, Losing
 from voxbilling.stack.sandbox.memory import Memory
 from voxbilling.stack.sandbox.numbers import Numbers
+from voxbilling.stack.sandbox.vapi_answers import error, failure, with_a_key
 
 _LONGEST_NAME = 40
 _MOST_NUMBERS = 10_000
@@ -26,13 +27,6 @@ _LISTED = 100
 _MOST_LISTED = 1_000
 _NEEDED = {"provider", "number", "twilioAccountSid", "twilioAuthToken"}
 _KNOWN = _NEEDED | {"name", "server", "assistantId", "squadId", "workflowId", "fallbackDestination"}
-_ERRORS = {
-    400: "Bad Request",
-    401: "Unauthorized",
-    404: "Not Found",
-    429: "Too Many Requests",
-    500: "Internal Server Error",
-}
 
 
 def routes(sold: Numbers, faults: Faults, memory: Memory) -> list[Route]:
@@ -51,19 +45,19 @@ def routes(sold: Numbers, faults: Faults, memory: Memory) -> list[Route]:
             wanted = None
         problems = _problems(wanted)
         if problems:
-            return _error(400, problems)
+            return error(400, problems)
         account, number = wanted["twilioAccountSid"], wanted["number"]
         if number not in {one.number for one in sold.of(account)}:
-            return _error(400, f"Number {number} Not Found on Twilio Account {account}.")
+            return error(400, f"Number {number} Not Found on Twilio Account {account}.")
         for one in imported.values():
             if (one["twilioAccountSid"], one["number"]) == (account, number):
-                return _error(
+                return error(
                     400,
                     f"Existing Phone Number {one['id']} Has Identical `twilioAccountSid` "
                     f"{account} and `number` {number}.",
                 )
         if len(imported) >= _MOST_NUMBERS:
-            return _error(400, f"This sandbox remembers {_MOST_NUMBERS} numbers at most.")
+            return error(400, f"This sandbox remembers {_MOST_NUMBERS} numbers at most.")
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         phone_number = {
             **wanted,
@@ -79,7 +73,7 @@ def routes(sold: Numbers, faults: Faults, memory: Memory) -> list[Route]:
     async def show(request: Request) -> Response:
         limit = request.query_params.get("limit", str(_LISTED))
         if not limit.isdecimal() or int(limit) > _MOST_LISTED:
-            return _error(400, [f"limit must not be greater than {_MOST_LISTED}"])
+            return error(400, [f"limit must not be greater than {_MOST_LISTED}"])
         return JSONResponse(list(reversed(imported.values()))[: int(limit)])
 
     async def get(request: Request) -> Response:
@@ -96,8 +90,8 @@ def routes(sold: Numbers, faults: Faults, memory: Memory) -> list[Route]:
     def route(
         method: str, path: str, name: str, endpoint: Endpoint, lose: Losing | None = None
     ) -> Route:
-        can_fail = faults.can_hit("vapi", name, failure=_failure, lose=lose)
-        return Route(f"/phone-number{path}", can_fail(_with_a_key(endpoint)), methods=[method])
+        can_fail = faults.can_hit("vapi", name, failure=failure, lose=lose)
+        return Route(f"/phone-number{path}", can_fail(with_a_key(endpoint)), methods=[method])
 
     return [
         route("POST", "", "import", import_),
@@ -125,22 +119,5 @@ def _problems(wanted: Any) -> list[str]:
     return problems
 
 
-def _with_a_key(endpoint: Endpoint) -> Endpoint:
-    async def answer(request: Request) -> Response:
-        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        return await endpoint(request) if scheme == "Bearer" and key else _failure(401)
-
-    return answer
-
-
-def _failure(status: int) -> Response:
-    return _error(status, "Invalid Key." if status == 401 else _ERRORS[status])
-
-
 def _not_found(request: Request) -> Response:
-    return _error(404, f"Couldn't Find Phone Number. {request.path_params['id']} Does Not Exist.")
-
-
-def _error(status: int, message: str | list[str]) -> Response:
-    body = {"message": message, "error": _ERRORS[status], "statusCode": status}
-    return JSONResponse(body, status_code=status)
+    return error(404, f"Couldn't Find Phone Number. {request.path_params['id']} Does Not Exist.")

@@ -1,8 +1,10 @@
-"""Values of untrusted JSON, made fit to be stored and used, or None.
+"""Untrusted JSON, and its values made fit to be stored and used, or None.
 
 JSON's `true` is no number, and what is absurd in size is taken for missing.
 """
 
+import json
+import math
 import re
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_DOWN, Decimal
@@ -22,10 +24,33 @@ _MAX_COST_USD = Decimal(10_000)
 # Above every duration in milliseconds, and small enough for Decimal's 28 digits with the step.
 _MAX_NUMBER = Decimal(10**9)
 _SMALLEST_STEP = Decimal("1e-15")
+# Python itself refuses to read more than 4,300.
+_MOST_DIGITS = 4_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 _LATEST_MILLISECONDS = Decimal((_LATEST - _EPOCH) // timedelta(milliseconds=1))
+
+
+class MalformedBody(Exception):
+    """The body is not JSON that can be read. The message may be returned to the caller."""
+
+
+def load(raw_body: bytes) -> object:
+    """The body as JSON, its fractions as Decimal. Raises MalformedBody."""
+    try:
+        return json.loads(
+            raw_body.decode("utf-8"),
+            parse_float=Decimal,
+            parse_int=_bounded_int,
+            parse_constant=_refuse_constant,
+        )
+    except json.JSONDecodeError as error:
+        raise MalformedBody(f"The body is not JSON (character {error.pos}).") from None
+    except RecursionError:
+        raise MalformedBody("The body is nested too deeply.") from None
+    except (ValueError, ArithmeticError):
+        raise MalformedBody("The body is not UTF-8, or a number in it cannot be read.") from None
 
 
 def value_at(value: object, *path: str) -> Any:
@@ -114,3 +139,12 @@ def clean_control_url(value: object) -> str | None:
     ):
         return None
     return text
+
+
+def _bounded_int(digits: str) -> int | float:
+    """A whole number; one that nobody means is no number, and no reason to lose the message."""
+    return int(digits) if len(digits) <= _MOST_DIGITS else math.inf
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
