@@ -33,8 +33,9 @@ class CallKey:
         """Raises ValueError."""
         created_at, _, call_id = text.partition(" ")
         key = cls(created_at=datetime.fromisoformat(created_at), id=UUID(call_id))
-        if timezone.is_naive(key.created_at):
-            raise ValueError("A time without a time zone is no key.")
+        # In UTC, since others reach beyond the years that PostgreSQL can be asked about.
+        if key.created_at.utcoffset() != timedelta(0):
+            raise ValueError("A time that is not in UTC is no key.")
         return key
 
 

@@ -24,7 +24,6 @@ class SettledByVapi(Exception):
         super().__init__("Vapi announced this call, so that only Vapi's record of it charges it.")
 
 
-@atomic_against_other_organizations
 def reserve(
     *,
     organization_id: UUID,
@@ -37,8 +36,21 @@ def reserve(
     The hold of a call that Vapi announced is returned as a duplicate, if it has one.
 
     Raises SettledByVapi, InsufficientBalance, OrganizationSuspended, OrganizationNotFound, and
-    IdempotencyConflict for ids that are another organization's, or of two calls.
+    IdempotencyConflict for ids that are another organization's, or of two calls, and for Vapi's id
+    of a call that is settled already.
     """
+    reservation = _reserve(organization_id, call_id, vapi_call_id, estimated_minutes)
+    # Raised only now: that the customer's id means Vapi's call is kept.
+    if reservation is None:
+        raise SettledByVapi
+    return reservation
+
+
+@atomic_against_other_organizations
+def _reserve(
+    organization_id: UUID, call_id: str, vapi_call_id: str | None, estimated_minutes: int
+) -> Reservation | None:
+    """The hold; None for a call of Vapi's that has none."""
     lock_organization(organization_id)
     call = _lock_own_call(organization_id, call_id, vapi_call_id)
     if call is None:
@@ -48,7 +60,7 @@ def reserve(
         _learn_ids(call, call_id, vapi_call_id)
         call.save(update_fields=["vapi_call_id", "customer_call_id"])
     if call.announced_by_vapi and reservation_of_call(call.call_id, organization_id) is None:
-        raise SettledByVapi
+        return None
     return ledger.reserve_call_credits(
         organization_id=organization_id,
         call_id=call.call_id,
@@ -118,4 +130,10 @@ def _learn_ids(call: Call, call_id: str, vapi_call_id: str | None) -> None:
     if vapi_call_id is not None and call.vapi_call_id != vapi_call_id:
         if call.vapi_call_id is not None:
             raise IdempotencyConflict("This callId was sent before with another vapiCallId.")
+        if call.settled_at is not None:
+            # Or the tariff and the charge of a call long ago would be those of one just begun.
+            raise IdempotencyConflict(
+                "This call is settled, so it cannot be given Vapi's id any more; send a callId "
+                "that is new."
+            )
         call.vapi_call_id = vapi_call_id

@@ -57,6 +57,8 @@ def count(limit: Limit, who: str) -> str:
     key = django_cache.make_key(f"throttle:{limit.name}:{int(window)}:{hashed}")
     counted = _add(key, 1, limit.window_seconds)
     if counted is not None and counted > limit.requests:
+        # What was refused was not done: it must not keep others out who come later.
+        give_back(key)
         raise Throttled(wait=math.ceil(limit.window_seconds - elapsed_seconds))
     return key
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.contrib.auth import authenticate
 from rest_framework import serializers
+from rest_framework.exceptions import Throttled
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -60,10 +61,14 @@ class TokenView(APIView):
         credentials = body_of(request, CredentialsSerializer)
         name = credentials["username"]
         # Counted before the password is looked at: guesses at once must not pass together.
-        counted = [
-            throttles.count(throttles.WRONG_PER_ADDRESS, throttles.address_of(request)),
-            throttles.count(throttles.WRONG_PER_USER_NAME, name),
-        ]
+        counted = [throttles.count(throttles.WRONG_PER_USER_NAME, name)]
+        try:
+            counted.append(
+                throttles.count(throttles.WRONG_PER_ADDRESS, throttles.address_of(request))
+            )
+        except Throttled:
+            throttles.give_back(counted[0])
+            raise
         # Django's own: it takes as long for a name that does not exist, and refuses the inactive.
         user = authenticate(request._request, username=name, password=credentials["password"])
         if user is None:

@@ -28,7 +28,8 @@ def correct_settlement(
     """Charge a settled call for this duration after all, at the tariff that it was settled by.
 
     A longer call takes what calls can spend, and the rest is owed. A shorter one first lowers what
-    this call left owed, then gives back of what it took. No entry is made for a difference of 0.
+    this call left owed, then gives back of what it took; but if anything was recovered or written
+    off since, what is owed stays (`unclear_pence`). No entry is made for a difference of 0.
     A call is corrected once: asking again, with any duration, changes nothing.
 
     Raises ReservationNotFound, CallNotSettled, OrganizationNotFound, and IdempotencyConflict for
@@ -71,7 +72,7 @@ def _correct(
     else:
         direction = Direction.CREDIT
         not_taken_pence = min(-more_pence, charge.owed_change_pence if charge else 0)
-        owed_change_pence = -min(not_taken_pence, organization.owed_pence)
+        owed_change_pence = 0 if _is_owed_less(organization, charge) else -not_taken_pence
         amount_pence = -more_pence - not_taken_pence
 
     reservation.corrected_seconds = duration_seconds
@@ -93,6 +94,21 @@ def _correct(
         organization.total_calls += (duration_seconds > 0) - (settled_seconds > 0)
         save_organization(organization)
     return entry
+
+
+def _is_owed_less(organization: Organization, charge: CreditTransaction | None) -> bool:
+    """Whether anything was recovered or written off since a charge: perhaps what it left owed.
+
+    What is owed now may then be other calls', so staff decide.
+    """
+    return (
+        charge is not None
+        and CreditTransaction.objects.filter(
+            organization=organization,
+            type__in=[Type.RECOVERY, Type.WRITE_OFF],
+            sequence__gt=charge.sequence,
+        ).exists()
+    )
 
 
 def _correction(

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from wallets.errors import InsufficientBalance, OrganizationSuspended
+from wallets.errors import IdempotencyConflict, InsufficientBalance, OrganizationSuspended
 from wallets.ledger.arguments import (
     MAX_DURATION_SECONDS,
     MAX_ESTIMATED_MINUTES,
@@ -41,10 +41,11 @@ def reserve_call_credits(
     What calls can spend is effective balance + debt limit. If the estimate costs more, the hold is
     what can be spent, down to whole increments; if not even one increment can be paid, the call is
     refused. One reservation per call, ever: asking again returns the first, also when it has
-    closed since (`active` tells). Vapi's id is added to it if it was not known the first time.
+    closed since (`active` tells). Vapi's id is added to an active one that did not know it.
 
     Raises InsufficientBalance, OrganizationNotFound, OrganizationSuspended, and
-    IdempotencyConflict for a call id that is another organization's.
+    IdempotencyConflict for a call id that is another organization's, or Vapi's id for a hold that
+    has closed.
     """
     check_call_id(call_id)
     if vapi_call_id is not None:
@@ -57,6 +58,13 @@ def reserve_call_credits(
     if existing:
         reservation = existing[0]
         if len(existing) == 1 and reservation.vapi_call_id is None and vapi_call_id is not None:
+            if not reservation.is_active:
+                # What is over cannot be a call that Vapi has only now given its id: its tariff
+                # and its charge are those of another call.
+                raise IdempotencyConflict(
+                    "This call's hold has closed, so it cannot be given Vapi's id any more; "
+                    "reserve with a callId that is new."
+                )
             # Learned late, or Vapi's own report of this call would be charged beside it.
             reservation.vapi_call_id = vapi_call_id
             reservation.save(update_fields=["vapi_call_id"])
