@@ -329,7 +329,7 @@ def test_given_a_control_url_that_does_not_answer_when_the_order_is_sent_then_it
     control_server: ControlServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("telephony.vapi_client.CONTROL_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("telephony.vapi_control.CONTROL_TIMEOUT_SECONDS", 0.2)
     control_server.answers = [None]
     call = refused_call(vapi, control_server.url("live"))
 

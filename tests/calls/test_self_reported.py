@@ -158,6 +158,17 @@ def test_given_vapis_id_later_when_reserved_again_then_it_is_learned(
     assert reserve(organization, "v").reservation_id == first.reservation_id
 
 
+def test_given_a_settled_call_when_vapis_id_comes_then_it_is_refused(
+    organization: Organization,
+) -> None:
+    commit(organization, "a", 1)
+
+    with pytest.raises(ledger.IdempotencyConflict, match="is settled"), nothing_changes():
+        reserve(organization, "a", vapi_call_id="v")
+
+    assert Call.objects.get().vapi_call_id is None
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [
@@ -260,7 +271,10 @@ def test_given_a_call_of_vapis_without_a_hold_when_reserved_then_refused(
     )
 
     with pytest.raises(SettledByVapi), nothing_changes():
-        reserve(poor, call.id)
+        reserve(poor, "mine", vapi_call_id=call.id)
+    # That it means Vapi's call is kept.
+    with pytest.raises(SettledByVapi), nothing_changes():
+        commit(poor, "mine", 60)
 
 
 def test_given_a_call_of_vapis_when_reserved_by_an_id_of_ones_own_then_that_does_not_settle_it(
@@ -439,7 +453,26 @@ def test_given_a_settled_call_when_vapi_asks_for_it_then_the_caller_hears_a_refu
 
     assert "error" in vapi.send(call.assistant_request(START))
 
+    assert WebhookEvent.objects.get().outcome.startswith("Refused: ")
+    assert call_of(call).authorization == "refused"
     assert_money(organization, balance=10_000)
+
+
+def test_given_a_claim_whose_hold_lapsed_when_vapi_shows_the_call_alive_then_it_is_ended(
+    vapi: Vapi, clock: Clock, organization: Organization, call: VapiCall
+) -> None:
+    clock.at(0)
+    reserve(organization, call.id)
+    clock.at(1_801)
+    assert ledger.cleanup_expired_reservations() == 1
+
+    vapi.send(call.status("in-progress", after(1_801)))
+
+    assert WebhookEvent.objects.get().outcome.startswith("Refused, and ended: ")
+    assert call_of(call).end_ordered_at == after(1_801)
+    clock.at(1_900)
+    vapi.send(call.report(after(1_801), after(1_862)))
+    assert_money(organization, balance=10_000 - 98)
 
 
 def test_given_a_settled_call_when_a_scheduler_checks_it_then_it_ends(
