@@ -14,6 +14,7 @@ from celery import current_app, shared_task
 from django.db import transaction
 from django.utils import timezone
 
+from calls import asking
 from calls.models import Call
 from calls.secrets import decrypt_control_url
 from telephony.vapi_control import ControlMessage, send_control
@@ -138,13 +139,16 @@ def _record(failures: Mapping[UUID, str | None]) -> None:
         call.end_retry_at = None
         if failure is None:
             call.end_sent_at = now
+            asking.ask_again(call)
         elif call.ended_at is None:
             logger.warning("call_end_failed", call_id=call.call_id, failure=failure)
             if call.end_attempts < MAX_END_ATTEMPTS:
                 call.end_retry_at = now + timedelta(seconds=2**call.end_attempts)
             else:
                 call.add_attention(f"This call must end and could not be ended: {failure}")
-    Call.objects.bulk_update(calls, ["end_attempts", "end_retry_at", "end_sent_at", "attention"])
+    Call.objects.bulk_update(
+        calls, ["end_attempts", "end_retry_at", "end_sent_at", "reconcile_at", "attention"]
+    )
 
 
 def _warning(remaining_seconds: int) -> dict[str, str]:

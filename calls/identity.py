@@ -12,6 +12,7 @@ import structlog
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+from calls import asking
 from calls.models import Call
 from calls.references import CallReference
 from calls.secrets import encrypt_control_url
@@ -139,6 +140,7 @@ def _announce(
         call.type = reference.call_type or ""
         # Whether it is over Vapi knows better than the customer's program.
         call.ended_at = None
+        asking.expect(call)
     if payer and payer.organization_id == call.organization_id and not call.payer_is_known:
         call.phone_number = payer.phone_number
         call.assistant = payer.assistant
@@ -152,9 +154,7 @@ def _may_keep(claim: Call | CreditReservation, vapi_call_id: str, payer: Payer |
     """Whether a claim may keep an id that Vapi uses: for its own call, and not somebody else's."""
     if claim.vapi_call_id not in (None, vapi_call_id):
         return False
-    if isinstance(claim, Call) and (
-        claim.payer_is_known or claim.settled_from == Call.SettledFrom.VAPI
-    ):
+    if isinstance(claim, Call) and (claim.payer_is_known or claim.is_settled_for_good):
         return True
     return payer is None or payer.organization_id == claim.organization_id
 
@@ -175,6 +175,8 @@ def _displace(claim: Call | CreditReservation, vapi_call_id: str) -> None:
         claim.vapi_call_id = None
         # Nothing can be heard of it any more.
         claim.end(claim.ended_at or timezone.now())
+        claim.reconcile_at = None
+        claim.review_reason = ""
     claim.save()
 
 

@@ -132,10 +132,11 @@ def extension(call: Call, now: datetime, *, began_at: datetime | None = None) ->
     It also keeps the hold from expiring while the call can be alive, and its report on the way.
     """
     elapsed_seconds = _elapsed(began_at or _began_at(call, 0, now), now)
+    last_possible_second = call.last_possible_second
     return ledger.Extension(
         call_id=call.call_id,
         cover_seconds=elapsed_seconds + _until_next_check_seconds(),
-        live_until=_last_possible_second(call),
+        live_until=last_possible_second + REPORT_GRACE if last_possible_second else None,
     )
 
 
@@ -213,18 +214,6 @@ def _elapsed(began_at: datetime, now: datetime) -> int:
 def _until_next_check_seconds() -> int:
     seconds: int = settings.STATUS_CHECK_SECONDS + settings.KILL_LEAD_SECONDS
     return seconds
-
-
-def _last_possible_second(call: Call) -> datetime | None:
-    """Until when a call that has started can be alive, and its report on the way."""
-    if call.started_at is None:
-        return None
-    cap_seconds = call.max_duration_seconds
-    if cap_seconds is None and call.assistant is not None:
-        cap_seconds = call.assistant.max_duration_seconds
-    return (
-        call.started_at + timedelta(seconds=cap_seconds or VAPI_MAX_DURATION_SECONDS) + REPORT_GRACE
-    )
 
 
 def _wallet_seconds(organization: Organization) -> int:

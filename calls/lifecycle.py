@@ -13,7 +13,8 @@ import structlog
 from django.conf import settings
 from django.utils import timezone
 
-from calls import ends, kill_switch
+from calls import asking, ends, kill_switch, review
+from calls.charging import charge
 from calls.ended_reasons import waiver_for
 from calls.identity import LockedCall, lock_call
 from calls.models import Call
@@ -21,7 +22,7 @@ from calls.outcomes import NOBODY_PAYS, Outcome
 from calls.references import CallReference
 from telephony.models import VAPI_MAX_DURATION_SECONDS, VAPI_MIN_DURATION_SECONDS
 from wallets import ledger
-from wallets.pricing import connected_seconds
+from wallets.pricing import connected_seconds, usd_to_pence
 from wallets.selectors import reservation_of_call
 
 logger = structlog.get_logger(__name__)
@@ -167,13 +168,15 @@ def progress(
         return _outcome(call, f"The call was over when it was said to be {status}.")
     call.vapi_status = status
     if status == "ended":
-        text = _end(call, ended_reason, _plausible(occurred_at, received_at))
+        mark_ended(call, ended_reason, _plausible(occurred_at, received_at))
+        text = "Ended; its report is awaited."
     elif status in LIVE_STATUSES:
         if status == "in-progress" and call.started_at is None:
             call.started_at = _plausible(occurred_at, received_at)
         text = _keep_alive(locked, received_at)
     else:
         text = f"Noted: {status}."
+    asking.expect(call)
     call.save()
     return _outcome(call, text)
 
@@ -204,10 +207,10 @@ def _keep_alive(locked: LockedCall, received_at: datetime) -> str:
     return text
 
 
-def _end(call: Call, ended_reason: str | None, ended_at: datetime) -> str:
+def mark_ended(call: Call, ended_reason: str | None, ended_at: datetime) -> None:
+    """Note that a call is over; the caller holds its lock, and saves it."""
     call.end(ended_at)
     call.ended_reason = ended_reason or ""
-    return "Ended; its report is awaited."
 
 
 def _plausible(occurred_at: datetime | None, received_at: datetime) -> datetime:
@@ -236,15 +239,15 @@ def settle(
     Where somebody else settled the call before, the report is the truth, and the difference is
     charged or given back.
     The duration is computed from the dates, and failing them taken from `duration_seconds`. A
-    report that cannot be believed is shown to staff and not charged blindly. Raises
-    IntegrityError for a race that a second try resolves.
+    report that cannot be believed is held for review and not charged blindly; one that says no
+    duration has Vapi asked. Raises IntegrityError for a race that a second try resolves.
     """
     locked = lock_call(reference)
     if locked is None:
         return NOBODY_PAYS
     call = locked.call
     lasted_seconds = _reported_seconds(started_at, ended_at, duration_seconds)
-    if call.settled_from == Call.SettledFrom.VAPI:
+    if call.is_settled_for_good:
         return _second_report(call, lasted_seconds, cost_usd)
     ended_reason = ended_reason or call.ended_reason
     waiver = waiver_for(
@@ -254,53 +257,30 @@ def settle(
     )
     charged_seconds = 0 if waiver else lasted_seconds
     doubt = _doubt(call, charged_seconds, started_at, ended_at, received_at)
+    if charged_seconds == 0 and not waiver and started_at is None and call.started_at is not None:
+        doubt = f"It never connected by the report, but was seen live at {call.started_at}."
 
     call.started_at = started_at or call.started_at
-    _end(call, ended_reason, ended_at or call.ended_at or received_at)
+    mark_ended(call, ended_reason, ended_at or call.ended_at or received_at)
     call.vapi_status = "ended"
-    call.vapi_cost_usd = cost_usd
+    _note_cost(call, cost_usd)
     call.duration_seconds = lasted_seconds
-    if doubt or charged_seconds is None:
-        call.add_attention(doubt)
+    call.review_reason = ""
+    asking.expect(call)
+    if doubt:
+        review.hold(call, doubt)
         call.save()
-        return _outcome(call, f"Not settled: {doubt}")
-    settlement = ledger.commit_reserved_credits(
-        call_id=call.call_id,
-        duration_seconds=charged_seconds,
-        organization_id=locked.organization.pk,
-    )
-    call.charged_pence = settlement.actual_cost_pence - settlement.uncollected_pence
-    call.uncollected_pence = settlement.uncollected_pence
-    if settlement.duplicate:
-        _correct(call, charged_seconds)
+        return _outcome(call, f"Held for review: {doubt}")
+    if charged_seconds is None:
+        call.reconcile_at = timezone.now()
+        call.save()
+        return _outcome(call, "Not settled, as it says no duration: Vapi is asked for its record.")
+    charge(call, charged_seconds, Call.SettledFrom.VAPI)
     call.not_charged_because = waiver.label if waiver else ""
-    call.settled_at = timezone.now()
-    call.settled_from = Call.SettledFrom.VAPI
     call.save()
     owed = f", {call.uncollected_pence}p owed" if call.uncollected_pence else ""
     waived = f" ({call.not_charged_because})" if waiver else ""
     return _outcome(call, f"Settled: {charged_seconds} s, {call.charged_pence}p{owed}{waived}.")
-
-
-def _correct(call: Call, charged_seconds: int) -> None:
-    """Charge a call that somebody else settled by Vapi's duration, and tell staff."""
-    correction = ledger.correct_settlement(
-        call_id=call.call_id,
-        duration_seconds=charged_seconds,
-        organization_id=call.organization_id,
-    )
-    call.charged_pence = correction.charged_pence
-    call.uncollected_pence = correction.uncollected_pence
-    if correction.settled_seconds != charged_seconds:
-        call.add_attention(
-            f"Settled before at {correction.settled_seconds} s, and corrected to the "
-            f"{charged_seconds} s of Vapi's report."
-        )
-    if correction.unclear_pence:
-        call.add_attention(
-            f"{correction.unclear_pence}p too much had been left owed, and has been recovered or "
-            "written off since: refund what was recovered."
-        )
 
 
 def _reported_seconds(
@@ -321,11 +301,10 @@ def _doubt(
     ended_at: datetime | None,
     received_at: datetime,
 ) -> str:
-    """Why a report cannot be settled from, as a sentence for staff; empty if it can."""
-    if charged_seconds is None and started_at is not None and ended_at is not None:
-        return "The report says that the call ended before it started."
+    """Why a report cannot be believed, as a sentence for staff; empty if there is no reason."""
     if charged_seconds is None:
-        return "The report says neither when the call started and ended nor how long it lasted."
+        is_negative = started_at is not None and ended_at is not None
+        return "The report says that the call ended before it started." if is_negative else ""
     if charged_seconds and ended_at is not None and ended_at > received_at + CLOCK_SKEW:
         return f"The report says that the call ended in the future, at {ended_at.isoformat()}."
     cap_seconds = call.max_duration_seconds or VAPI_MAX_DURATION_SECONDS
@@ -343,9 +322,15 @@ def _second_report(call: Call, lasted_seconds: int | None, cost_usd: Decimal | N
             f"Settled at {call.duration_seconds} s; a later report says {lasted_seconds} s."
         )
     if call.vapi_cost_usd is None:
-        call.vapi_cost_usd = cost_usd
-    call.save(update_fields=["attention", "vapi_cost_usd"])
+        _note_cost(call, cost_usd)
+    call.save(update_fields=["attention", "vapi_cost_usd", "vapi_cost_pence"])
     return _outcome(call, "Settled before: no money was moved.")
+
+
+def _note_cost(call: Call, cost_usd: Decimal | None) -> None:
+    if cost_usd is not None:
+        call.vapi_cost_usd = cost_usd
+        call.vapi_cost_pence = usd_to_pence(cost_usd, settings.USD_TO_GBP_RATE)
 
 
 def _outcome(call: Call, text: str, answer: dict[str, Any] | None = None) -> Outcome:

@@ -1,12 +1,12 @@
 """Calls as they were seen, authorized, ended and charged."""
 
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
-from telephony.models import Assistant, PhoneNumber
+from telephony.models import VAPI_MAX_DURATION_SECONDS, Assistant, PhoneNumber
 from wallets.models import Organization
 
 
@@ -24,6 +24,12 @@ class Call(models.Model):
         "attention",
         "check_at",
         "warned_at",
+        "reconcile_at",
+        "reconcile_attempts",
+        "unknown_to_vapi_at",
+        "review_reason",
+        "review_decision",
+        "vapi_cost_pence",
     )
 
     class Authorization(models.TextChoices):
@@ -34,6 +40,7 @@ class Call(models.Model):
     class SettledFrom(models.TextChoices):
         VAPI = "vapi", "Vapi's record"
         CUSTOMER = "customer", "the customer's program"
+        STAFF = "staff", "a decision of staff's"
 
     class State(models.TextChoices):
         LIVE = "live"
@@ -114,12 +121,33 @@ class Call(models.Model):
         null=True, blank=True, help_text="When the order to end is sent again; empty when done."
     )
 
+    reconcile_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="When Vapi is asked about it, if it says no more; empty when all is known.",
+    )
+    reconcile_attempts = models.PositiveSmallIntegerField(default=0)
+    unknown_to_vapi_at = models.DateTimeField(
+        null=True, blank=True, help_text="When Vapi first answered that it knows no such call."
+    )
+    review_reason = models.CharField(
+        max_length=500, blank=True, help_text="Why staff decide what this call is charged for."
+    )
+    review_decision = models.CharField(
+        max_length=600, blank=True, help_text="What staff decided, who, and why."
+    )
+
     settled_at = models.DateTimeField(null=True, blank=True)
     settled_from = models.CharField(max_length=10, choices=SettledFrom.choices, blank=True)
     charged_pence = models.BigIntegerField(null=True, blank=True)
     uncollected_pence = models.BigIntegerField(null=True, blank=True)
     not_charged_because = models.CharField(max_length=200, blank=True)
     vapi_cost_usd = models.DecimalField(max_digits=12, decimal_places=6, null=True, blank=True)
+    vapi_cost_pence = models.BigIntegerField(
+        null=True,
+        blank=True,
+        help_text="What Vapi charges for it, at the rate of the day when that was learned.",
+    )
     attention = models.TextField(
         blank=True, help_text="What staff should look at, a sentence a line; empty when nothing."
     )
@@ -158,6 +186,20 @@ class Call(models.Model):
                 condition=Q(ended_at=None),
                 name="idx_calls_page_live",
             ),
+            models.Index(
+                fields=["reconcile_at"],
+                condition=Q(reconcile_at__isnull=False),
+                name="idx_calls_reconcile",
+            ),
+            models.Index(
+                fields=["ended_at"], condition=~Q(review_reason=""), name="idx_calls_review"
+            ),
+            models.Index(fields=["ended_at"], name="idx_calls_ended"),
+            models.Index(
+                fields=["ended_at"],
+                condition=Q(charged_pence__lt=F("vapi_cost_pence")),
+                name="idx_calls_below_cost",
+            ),
         ]
         constraints = [
             models.CheckConstraint(
@@ -182,8 +224,39 @@ class Call(models.Model):
             models.CheckConstraint(
                 condition=Q(settled_at=None, settled_from="")
                 | Q(settled_at__isnull=False, settled_from="customer")
-                | Q(settled_at__isnull=False, settled_from="vapi", announced_by_vapi=True),
+                | Q(
+                    settled_at__isnull=False,
+                    settled_from__in=["vapi", "staff"],
+                    announced_by_vapi=True,
+                ),
                 name="calls_settled_from_somebody",
+            ),
+            models.CheckConstraint(
+                condition=Q(review_reason="")
+                | Q(
+                    announced_by_vapi=True,
+                    ended_at__isnull=False,
+                    settled_from__in=["", "customer"],
+                ),
+                name="calls_reviewed_when_ended",
+            ),
+            # No call is forgotten: Vapi is asked, or staff decide, until it is settled.
+            models.CheckConstraint(
+                condition=Q(
+                    reconcile_at__isnull=False,
+                    announced_by_vapi=True,
+                    vapi_call_id__isnull=False,
+                    settled_from__in=["", "customer"],
+                    review_reason="",
+                )
+                | Q(reconcile_at=None)
+                & (
+                    Q(announced_by_vapi=False)
+                    | Q(vapi_call_id=None)
+                    | Q(settled_from__in=["vapi", "staff"])
+                    | ~Q(review_reason="")
+                ),
+                name="calls_asked_about_until_settled",
             ),
             models.CheckConstraint(
                 condition=Q(customer_call_id="") | Q(announced_by_vapi=True),
@@ -217,6 +290,31 @@ class Call(models.Model):
     def payer_is_known(self) -> bool:
         """Whether Vapi's facts name who pays; if not, a customer's program claimed the call."""
         return self.phone_number_id is not None or self.assistant_id is not None
+
+    @property
+    def is_settled_for_good(self) -> bool:
+        """Whether nothing that Vapi says later changes what it is charged for."""
+        return self.settled_from in (self.SettledFrom.VAPI, self.SettledFrom.STAFF)
+
+    @property
+    def awaits_vapi(self) -> bool:
+        """Whether it is settled from what Vapi says next of it, told or asked."""
+        return (
+            self.announced_by_vapi
+            and self.vapi_call_id is not None
+            and not self.is_settled_for_good
+            and not self.review_reason
+        )
+
+    @property
+    def last_possible_second(self) -> datetime | None:
+        """When a call that has started has ended by itself, at its cap."""
+        if self.started_at is None:
+            return None
+        cap_seconds = self.max_duration_seconds
+        if cap_seconds is None and self.assistant is not None:
+            cap_seconds = self.assistant.max_duration_seconds
+        return self.started_at + timedelta(seconds=cap_seconds or VAPI_MAX_DURATION_SECONDS)
 
     @property
     def is_to_be_told_to_end(self) -> bool:
@@ -266,3 +364,73 @@ class Appointment(models.Model):
 
     def __str__(self) -> str:
         return f"Appointment {self.pk}"
+
+
+class VapiReading(models.Model):
+    """How far Vapi's list of calls has been read, and until when Vapi is left alone. One row."""
+
+    THE_ONE = 1
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=THE_ONE)
+    scan_from = models.DateTimeField(
+        help_text="From where the list is read on, by when Vapi last changed a call."
+    )
+    scanning_until = models.DateTimeField(
+        null=True, blank=True, help_text="Until when the list is left to the sweep that reads it."
+    )
+    quiet_until = models.DateTimeField(
+        null=True, blank=True, help_text="Until when Vapi is asked nothing, because it was busy."
+    )
+    began_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "vapi_reading"
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="vapi_reading_one_row")]
+
+    def __str__(self) -> str:
+        return f"Vapi's calls have been read up to {self.scan_from}"
+
+
+class UnbilledCall(models.Model):
+    """A call on Vapi's bill that could not be billed here: most often nobody is known to pay."""
+
+    vapi_call_id = models.CharField(primary_key=True, max_length=200)
+    type = models.CharField(max_length=200, blank=True)
+    vapi_phone_number_id = models.CharField(max_length=200, blank=True)
+    phone_number = models.CharField(max_length=200, blank=True)
+    vapi_assistant_id = models.CharField(max_length=200, blank=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    vapi_cost_usd = models.DecimalField(max_digits=12, decimal_places=6, null=True, blank=True)
+    reason = models.CharField(max_length=500)
+    seen_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "unbilled_calls"
+        indexes = [models.Index(fields=["seen_at"], name="idx_unbilled_calls_seen")]
+
+    def __str__(self) -> str:
+        return f"Unbilled call {self.vapi_call_id}"
+
+
+class UpstreamDay(models.Model):
+    """The connected calls that ended on a day of UTC, by Vapi's list and by ours."""
+
+    day = models.DateField(primary_key=True)
+    vapi_calls = models.PositiveIntegerField()
+    vapi_seconds = models.PositiveBigIntegerField()
+    our_calls = models.PositiveIntegerField()
+    our_seconds = models.PositiveBigIntegerField()
+    details = models.TextField(blank=True, help_text="The first calls that differ, one a line.")
+    compared_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "upstream_days"
+
+    def __str__(self) -> str:
+        return f"{self.day}: {self.vapi_calls} calls at Vapi, {self.our_calls} here"
+
+    @property
+    def differs(self) -> bool:
+        figures = (self.vapi_calls, self.vapi_seconds) != (self.our_calls, self.our_seconds)
+        return figures or bool(self.details)

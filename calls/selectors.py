@@ -7,15 +7,19 @@ from decimal import Decimal
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Q, QuerySet, Sum
+from django.db import connection
+from django.db.models import Count, F, Q, QuerySet, Sum
 from django.db.models.functions import TruncDate
 from django.utils import timezone
 
-from calls.models import Call
+from calls.models import Call, UnbilledCall
 from telephony.models import PhoneNumber
 from voxbilling.api.pages import Cursor, Page, page_of
 from wallets.pricing import usd_to_pence
 from wallets.selectors import CallMoney, money_of_calls
+
+# Calls that were charged less than Vapi charges for them; idx_calls_below_cost finds them.
+BELOW_COST = Q(charged_pence__lt=F("vapi_cost_pence"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,3 +204,90 @@ def profit(organization_id: UUID, *, days: int) -> ProfitReport:
             charged_pence=total.charged_pence + earned.charged_pence,
         )
     return ProfitReport(total=total, by_day=by_day)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Margin:
+    """What an organization's calls that ended on a day of UTC cost the operator and earned it."""
+
+    day: date
+    organization_name: str
+    calls: int
+    calls_below_cost: int
+    profit: Profit
+
+
+def margins(*, days: int) -> list[Margin]:
+    """Every organization's margin on the last `days` days of UTC, today included, newest first."""
+    today = timezone.now().astimezone(UTC).date()
+    rows = (
+        Call.objects.filter(
+            ended_at__gte=datetime.combine(today - timedelta(days=days - 1), time.min, UTC)
+        )
+        .values("organization", "organization__name", day=TruncDate("ended_at", tzinfo=UTC))
+        .annotate(
+            calls=Count("pk"),
+            below_cost=Count("pk", filter=BELOW_COST),
+            cost_usd=Sum("vapi_cost_usd"),
+            charged=Sum("charged_pence"),
+        )
+        .order_by("-day", "organization__name", "organization")
+    )
+    return [
+        Margin(
+            day=row["day"],
+            organization_name=row["organization__name"],
+            calls=row["calls"],
+            calls_below_cost=row["below_cost"],
+            profit=Profit(
+                provider_cost_usd=row["cost_usd"] or Decimal(0), charged_pence=row["charged"] or 0
+            ),
+        )
+        for row in rows
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallFigures:
+    """What those who watch a deployment ask of its calls.
+
+    Latencies are the seconds from when a call's money ended to when the call ended, below 0 if it
+    ended before; of the calls that were ended by us in the last hour, None if none was.
+    """
+
+    live: int
+    to_review: int
+    awaiting_report: int
+    unbilled: int
+    ended_by_us: int
+    end_latency_p50_seconds: float | None
+    end_latency_p99_seconds: float | None
+
+
+_END_LATENCIES = """
+SELECT count(*),
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY late),
+    percentile_cont(0.99) WITHIN GROUP (ORDER BY late)
+FROM (
+    SELECT extract(epoch FROM ended_at - money_ended_at)::float8 AS late FROM calls
+    WHERE ended_at >= %s AND money_ended_at IS NOT NULL
+) AS ended_by_us
+"""
+
+
+def call_figures() -> CallFigures:
+    """The figures as they are now; each is counted by an index of the few rows that it is about."""
+    with connection.cursor() as cursor:
+        cursor.execute(_END_LATENCIES, [timezone.now() - timedelta(hours=1)])
+        ended_by_us, p50, p99 = cursor.fetchone()
+    return CallFigures(
+        live=Call.objects.filter(ended_at=None, announced_by_vapi=True).count(),
+        to_review=Call.objects.exclude(review_reason="").count(),
+        awaiting_report=Call.objects.filter(
+            reconcile_at__isnull=False, ended_at__isnull=False
+        ).count(),
+        unbilled=UnbilledCall.objects.count(),
+        ended_by_us=ended_by_us,
+        end_latency_p50_seconds=p50,
+        end_latency_p99_seconds=p99,
+    )

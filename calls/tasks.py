@@ -1,8 +1,11 @@
 """Celery tasks of calls; each can be lost, repeated or run twice at once."""
 
+import structlog
 from celery import shared_task
 
-from calls import ends, live
+from calls import ends, live, reconciliation, upstream, vapi_scan
+
+logger = structlog.get_logger(__name__)
 
 
 @shared_task
@@ -12,3 +15,30 @@ def watch_live_calls() -> int:
     ends.send_ends(ends.overdue())
     ends.sweep_at(live.moments_to_come())
     return looked_at
+
+
+@shared_task
+def settle_missing_reports() -> int:
+    """Ask Vapi about calls that it says nothing more about; returns how many."""
+    return reconciliation.settle_missing_reports()
+
+
+@shared_task
+def scan_vapi_calls() -> int:
+    """Bill the calls that no message told of; returns how many."""
+    return vapi_scan.scan()
+
+
+@shared_task
+def cleanup_expired_reservations() -> int:
+    """Give back the holds past their expiry; returns how many."""
+    expired = reconciliation.expire_holds()
+    if expired:
+        logger.info("reservations_expired", count=expired)
+    return expired
+
+
+@shared_task
+def compare_with_vapi() -> int:
+    """Compare a day's calls with Vapi's, if one is due; returns how many days were."""
+    return int(upstream.compare_next_day() is not None)

@@ -1,10 +1,11 @@
 """Reads of numbers and assistants. Nothing here locks or writes."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from telephony.models import Assistant, PhoneNumber
 from voxbilling.api.pages import Cursor, Page, page_of
@@ -31,6 +32,19 @@ def find_assistant(vapi_assistant_id: str | None) -> Assistant | None:
     if not vapi_assistant_id:
         return None
     return Assistant.objects.filter(vapi_assistant_id=vapi_assistant_id).first()
+
+
+def find_any_phone_numbers(
+    *, vapi_phone_number_ids: Collection[str], numbers: Collection[str]
+) -> QuerySet[PhoneNumber]:
+    """The numbers that `find_phone_number` would find for one of these ids or digits."""
+    return PhoneNumber.objects.filter(
+        Q(vapi_phone_number_id__in=vapi_phone_number_ids) | Q(number__in=numbers, released_at=None)
+    )
+
+
+def find_assistants(vapi_assistant_ids: Collection[str]) -> QuerySet[Assistant]:
+    return Assistant.objects.filter(vapi_assistant_id__in=vapi_assistant_ids)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -75,14 +75,24 @@ def get_call(vapi_call_id: str) -> CallRecord:
     return record
 
 
+@dataclass(frozen=True)
+class CallList:
+    """What Vapi listed of the calls that it updated in some time; `is_whole` if that is all.
+
+    What could not be read as a call is left out.
+    """
+
+    records: list[CallRecord]
+    is_whole: bool
+
+
 def list_calls(
     *, updated_from: datetime, updated_to: datetime, limit: int = LONGEST_LIST
-) -> list[CallRecord]:
+) -> CallList:
     """The calls that Vapi updated from one moment until before another.
 
-    At most `limit` (1 to 1000), which were created last: as many as `limit` may not be all, and a
-    shorter time has to be asked for. What cannot be read as a call is left out. Raises VapiBusy,
-    VapiRequestFailed.
+    At most `limit` (1 to 1000), which were created last: if that is not the whole list, a shorter
+    time has to be asked for. Raises VapiBusy, VapiRequestFailed.
     """
     listed = _get(
         "/call",
@@ -94,7 +104,10 @@ def list_calls(
     )
     if not isinstance(listed, list):
         raise VapiRequestFailed("Vapi answered with something other than a list of calls.")
-    return [record for record in map(_record, listed) if record is not None]
+    return CallList(
+        records=[record for record in map(_record, listed) if record is not None],
+        is_whole=len(listed) < limit,
+    )
 
 
 def _get(path: str, query: dict[str, str] | None = None) -> object:

@@ -26,7 +26,10 @@ def _every(seconds: int, task: str) -> dict[str, Any]:
 
 app.conf.beat_schedule = {
     "watch_live_calls": _every(5, "calls.tasks.watch_live_calls"),
-    "cleanup_expired_reservations": _every(60, "wallets.tasks.cleanup_expired_reservations"),
+    "settle_missing_reports": _every(15, "calls.tasks.settle_missing_reports"),
+    "scan_vapi_calls": _every(60, "calls.tasks.scan_vapi_calls"),
+    "cleanup_expired_reservations": _every(60, "calls.tasks.cleanup_expired_reservations"),
+    "compare_with_vapi": _every(3600, "calls.tasks.compare_with_vapi"),
     "retry_webhook_events": _every(60, "webhooks.tasks.retry_webhook_events"),
     "resume_number_orders": _every(30, "telephony.tasks.resume_number_orders"),
     "resume_number_releases": _every(30, "telephony.tasks.resume_number_releases"),

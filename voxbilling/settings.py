@@ -66,6 +66,9 @@ TWILIO_API_URL = env.str("TWILIO_API_URL", default="https://api.twilio.com")
 TWILIO_BUNDLE_SIDS: dict[str, str] = env.dict("TWILIO_BUNDLE_SIDS", default={})
 TWILIO_ADDRESS_SIDS: dict[str, str] = env.dict("TWILIO_ADDRESS_SIDS", default={})
 
+# Whoever sends it as a bearer token may read /metrics; without it, nobody may.
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="").strip()
+
 # The servers and the key are needed in every mode; DEBUG only waives what it has a stand-in for.
 _needed = {"SECRET_KEY": SECRET_KEY, "DATABASE_URL": DATABASE_URL, "REDIS_URL": REDIS_URL}
 if not DEBUG:

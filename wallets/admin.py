@@ -70,6 +70,56 @@ class DebtLimitForm(forms.Form):
         return f"The debt limit is now {self.cleaned_data['debt_limit_pence']}p."
 
 
+class OwedForm(forms.Form):
+    """How much of what is owed staff deal with, and why. The key makes it count once."""
+
+    amount_pence = forms.IntegerField(min_value=1, max_value=ledger.MAX_AMOUNT_PENCE)
+    reason = forms.CharField(max_length=ledger.MAX_DESCRIPTION_LENGTH)
+    idempotency_key = forms.UUIDField(initial=uuid.uuid4, widget=forms.HiddenInput)
+
+    def asked(self, organization: Organization, staff_id: int | None) -> dict[str, Any]:
+        return {
+            "organization_id": organization.pk,
+            "amount_pence": self.cleaned_data["amount_pence"],
+            "idempotency_key": str(self.cleaned_data["idempotency_key"]),
+            "created_by_id": staff_id,
+        }
+
+
+class WriteOffForm(OwedForm):
+    """Owed money that is given up."""
+
+    def apply(self, organization: Organization, staff_id: int | None) -> str:
+        reason = self.cleaned_data["reason"]
+        posting = ledger.write_off_owed(reason=reason, **self.asked(organization, staff_id))
+        return f"{-posting.owed_change_pence}p was written off."
+
+
+class RecoveryForm(OwedForm):
+    """Owed money that is taken from the effective balance."""
+
+    def apply(self, organization: Organization, staff_id: int | None) -> str:
+        reason = self.cleaned_data["reason"]
+        posting = ledger.recover_owed(description=reason, **self.asked(organization, staff_id))
+        return f"{posting.amount_pence}p was recovered."
+
+
+MoneyForm = AdjustmentForm | DebtLimitForm | WriteOffForm | RecoveryForm
+
+
+class Owes(admin.SimpleListFilter):
+    title = "what is owed"
+    parameter_name = "owes"
+
+    def lookups(self, *_args: Any) -> list[tuple[str, str]]:
+        return [("something", "Owes something")]
+
+    def queryset(
+        self, _request: HttpRequest, queryset: QuerySet[Organization]
+    ) -> QuerySet[Organization]:
+        return queryset.filter(owed_pence__gt=0) if self.value() == "something" else queryset
+
+
 class Memberships(MembershipInline):
     model = Membership
     extra = 0
@@ -87,7 +137,7 @@ class OrganizationAdmin(OrganizationModelAdmin):
         "debt_limit_pence",
         "owed_pence",
     ]
-    list_filter = ["status"]
+    list_filter = ["status", Owes]
     search_fields = ["name", "id"]
     fields = [
         "name",
@@ -101,6 +151,7 @@ class OrganizationAdmin(OrganizationModelAdmin):
         "rate_pence_per_minute",
         "billing_increment_seconds",
         "charges_voicemail",
+        "recovers_owed_from_topups",
         "created_at",
     ]
     readonly_fields = [
@@ -135,9 +186,11 @@ class OrganizationAdmin(OrganizationModelAdmin):
             obj.save(update_fields=form.changed_data)
 
     def get_urls(self) -> list[URLPattern]:
-        pages: dict[str, tuple[type[AdjustmentForm | DebtLimitForm], str]] = {
+        pages: dict[str, tuple[type[MoneyForm], str]] = {
             "adjust": (AdjustmentForm, "Adjust the balance"),
             "debt-limit": (DebtLimitForm, "Set the debt limit"),
+            "recover-owed": (RecoveryForm, "Recover what is owed now"),
+            "write-off-owed": (WriteOffForm, "Write off what is owed"),
         }
         return [
             path(
@@ -148,9 +201,7 @@ class OrganizationAdmin(OrganizationModelAdmin):
             for name, (form_class, title) in pages.items()
         ] + super().get_urls()
 
-    def _page(
-        self, form_class: type[AdjustmentForm | DebtLimitForm], title: str
-    ) -> Callable[..., HttpResponse]:
+    def _page(self, form_class: type[MoneyForm], title: str) -> Callable[..., HttpResponse]:
         def page(request: HttpRequest, organization_id: uuid.UUID) -> HttpResponse:
             organization = self.get_object(request, str(organization_id))
             if organization is None:

@@ -76,6 +76,9 @@ class Organization(models.Model):
     charges_voicemail = models.BooleanField(
         default=True, help_text="Charge calls that a voicemail answered: Vapi charges them to us."
     )
+    recovers_owed_from_topups = models.BooleanField(
+        default=True, help_text="Pay what is owed from each top-up, as an entry of its own."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -2,10 +2,11 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Q
+from django.db.models import Min, Q, Sum
 
 from voxbilling.api.pages import Cursor, Page, page_of
 from wallets.errors import OrganizationNotFound
@@ -54,6 +55,62 @@ def reservations_of_calls(
     """The reservations of many calls of these organizations, by either id, in one statement."""
     found = find_reservations_of_calls(call_ids)
     return by_call_id(found.filter(organization__in=organization_ids))
+
+
+@dataclass(frozen=True, kw_only=True)
+class WalletFigures:
+    """Sums over all wallets, in pence, and when the oldest active hold was made."""
+
+    owed_pence: int
+    held_pence: int
+    oldest_hold_made_at: datetime | None
+
+
+def wallet_figures() -> WalletFigures:
+    sums = Organization.objects.aggregate(owed=Sum("owed_pence"), held=Sum("reserved_pence"))
+    active = CreditReservation.objects.filter(status=CreditReservation.Status.ACTIVE)
+    return WalletFigures(
+        owed_pence=sums["owed"] or 0,
+        held_pence=sums["held"] or 0,
+        oldest_hold_made_at=active.aggregate(oldest=Min("created_at"))["oldest"],
+    )
+
+
+# What orders active holds by their expiry, to go on from.
+HoldKey = tuple[datetime, UUID]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpiringHold:
+    """An active hold, with the one or two ids of its call."""
+
+    call_ids: tuple[str, ...]
+    expires_at: datetime
+    key: HoldKey
+
+
+def holds_expiring(
+    *, before: datetime, after: HoldKey | None = None, limit: int = 500
+) -> list[ExpiringHold]:
+    """Active holds that expire before a moment, the first to expire first, from a key on."""
+    holds = CreditReservation.objects.filter(
+        status=CreditReservation.Status.ACTIVE, expires_at__lt=before
+    )
+    if after is not None:
+        holds = holds.filter(Q(expires_at__gt=after[0]) | Q(expires_at=after[0], pk__gt=after[1]))
+    return [
+        ExpiringHold(
+            call_ids=(hold.call_id, hold.vapi_call_id) if hold.vapi_call_id else (hold.call_id,),
+            expires_at=hold.expires_at,
+            key=(hold.expires_at, hold.pk),
+        )
+        for hold in holds.order_by("expires_at", "pk")[:limit]
+    ]
+
+
+def call_ids_with_reservation(call_ids: Collection[str]) -> set[str]:
+    """Those of the ids by which a reservation is known, whoever has it."""
+    return set(by_call_id(find_reservations_of_calls(call_ids))) & set(call_ids)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +182,22 @@ entries AS (
         max(sequence) AS last_sequence
     FROM credit_transactions GROUP BY organization_id
 ),
+breaks AS (
+    SELECT organization_id, count(*) AS count FROM (
+        SELECT organization_id,
+            (sequence, balance_before_pence, owed_before_pence) IS DISTINCT FROM (
+                coalesce(lag(sequence) OVER previous, 0) + 1,
+                coalesce(lag(balance_after_pence) OVER previous, 0),
+                coalesce(lag(owed_after_pence) OVER previous, 0)
+            ) AS is_break
+        FROM credit_transactions
+        WINDOW previous AS (PARTITION BY organization_id ORDER BY sequence)
+    ) AS entry WHERE is_break GROUP BY organization_id
+),
+last_entries AS (
+    SELECT DISTINCT ON (organization_id) organization_id, balance_after_pence, owed_after_pence
+    FROM credit_transactions ORDER BY organization_id, sequence DESC
+),
 holds AS (
     SELECT organization_id, sum(reserved_pence) AS reserved_pence
     FROM credit_reservations WHERE status = 'active' GROUP BY organization_id
@@ -165,6 +238,8 @@ figures AS (
     SELECT organization.id, organization.name, figure, recorded, recomputed
     FROM organizations organization
     LEFT JOIN entries ON entries.organization_id = organization.id
+    LEFT JOIN breaks ON breaks.organization_id = organization.id
+    LEFT JOIN last_entries ON last_entries.organization_id = organization.id
     LEFT JOIN holds ON holds.organization_id = organization.id
     LEFT JOIN calls ON calls.organization_id = organization.id
     CROSS JOIN LATERAL (VALUES
@@ -176,6 +251,11 @@ figures AS (
         ('total_topped_up_pence', organization.total_topped_up_pence,
             coalesce(entries.topped_up_pence, 0)),
         ('total_calls', organization.total_calls, coalesce(calls.calls, 0)),
+        ('balance after the last entry', coalesce(last_entries.balance_after_pence, 0),
+            coalesce(entries.balance_pence, 0)),
+        ('owed after the last entry', coalesce(last_entries.owed_after_pence, 0),
+            coalesce(entries.owed_pence, 0)),
+        ('number of entries that do not follow the one before', coalesce(breaks.count, 0), 0),
         ('number of entries', coalesce(entries.entry_count, 0),
             coalesce(entries.last_sequence, 0)),
         ('number of calls not charged their price', coalesce(calls.wrong, 0), 0)

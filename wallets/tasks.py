@@ -3,19 +3,9 @@
 import structlog
 from celery import shared_task
 
-from wallets import ledger
 from wallets.selectors import ledger_differences
 
 logger = structlog.get_logger(__name__)
-
-
-@shared_task
-def cleanup_expired_reservations() -> int:
-    """Give back the holds past their expiry; returns how many."""
-    expired = ledger.cleanup_expired_reservations()
-    if expired:
-        logger.info("reservations_expired", count=expired)
-    return expired
 
 
 @shared_task

@@ -34,10 +34,12 @@ def charges() -> list[int]:
 
 
 def assert_unsettled(call: VapiCall, sentence: str) -> None:
-    """Nothing was charged, the hold still waits, and staff can read why."""
+    """Nothing was charged, the hold still waits, and staff have to decide and can read why."""
     known = call_of(call)
     assert (known.settled_at, known.charged_pence, known.uncollected_pence) == (None, None, None)
     assert sentence in known.attention
+    assert sentence in known.review_reason
+    assert known.reconcile_at is None
     assert charges() == []
     assert_money(call.number.organization, balance=FUNDED, reserved=245)
 
@@ -342,7 +344,7 @@ def test_given_dates_and_another_duration_when_reported_then_the_dates_are_the_t
 
 
 @pytest.mark.parametrize("started", ["soon", "2026-03-02", None])
-def test_given_neither_dates_nor_duration_when_reported_then_staff_see_an_unsettled_call(
+def test_given_neither_dates_nor_duration_when_reported_then_vapi_is_asked_at_once(
     vapi: Vapi, clock: Clock, started: str | None
 ) -> None:
     call = authorized(vapi)
@@ -350,8 +352,11 @@ def test_given_neither_dates_nor_duration_when_reported_then_staff_see_an_unsett
 
     assert vapi.send(call.report(started, after(60))) == {}
 
-    assert_unsettled(call, "neither when the call started and ended nor how long it lasted")
-    assert call_of(call).ended_at == after(60)
+    known = call_of(call)
+    assert (known.settled_at, known.review_reason, known.attention) == (None, "", "")
+    assert (known.ended_at, known.reconcile_at) == (after(60), after(200))
+    assert charges() == []
+    assert_money(call.number.organization, balance=FUNDED, reserved=245)
     assert "Not settled" in WebhookEvent.objects.get(type="end-of-call-report").outcome
 
 

@@ -1,12 +1,14 @@
 """The operator's commands."""
 
 import json
+from datetime import timedelta
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
+from calls import reconciliation
 from tests.factories import OrganizationFactory
 from wallets import ledger
 from wallets.models import Organization
@@ -64,6 +66,27 @@ def test_check_ledger_is_content_with_what_the_ledger_wrote():
             "UPDATE credit_reservations SET settled_seconds = 121 WHERE organization_id = %s",
             "number of calls not charged their price",
             1,
+            0,
+        ),
+        (
+            "UPDATE credit_transactions SET balance_before_pence = balance_before_pence + 100, "
+            "balance_after_pence = balance_after_pence + 100 WHERE organization_id = %s",
+            "balance after the last entry",
+            1002,
+            902,
+        ),
+        (
+            "UPDATE credit_transactions SET owed_before_pence = 7, owed_after_pence = 7 "
+            "WHERE organization_id = %s",
+            "owed after the last entry",
+            7,
+            0,
+        ),
+        (
+            "UPDATE credit_transactions SET balance_before_pence = 5, balance_after_pence = 1005 "
+            "WHERE sequence = 1 AND organization_id = %s",
+            "number of entries that do not follow the one before",
+            2,
             0,
         ),
         (
@@ -126,3 +149,6 @@ def test_prepare_stack_refuses_a_production_server(settings):
 def test_the_sweeps_say_what_they_did():
     assert run("cleanup_expired_reservations") == "0 holds expired.\n"
     assert run("retry_webhook_events") == "0 messages tried again.\n"
+    assert run("settle_missing_reports") == "0 calls asked about.\n"
+    reconciliation.leave_alone(timedelta(minutes=1))
+    assert "left alone" in run("settle_missing_reports")

@@ -191,12 +191,24 @@ def test_given_calls_when_they_are_listed_then_those_that_can_be_read_are_there(
 
     listed = vapi_calls.list_calls(updated_from=since, updated_to=until, limit=50)
 
-    assert [record.id for record in listed] == ["the-call", "another"]
+    assert [record.id for record in listed.records] == ["the-call", "another"]
+    assert listed.is_whole
     assert api.asked[0][1] == {
         "updatedAtGe": ["2026-03-02T00:00:00+00:00"],
         "updatedAtLt": ["2026-03-03T00:00:00+00:00"],
         "limit": ["50"],
     }
+
+
+def test_given_as_many_calls_as_were_asked_for_when_listed_then_there_may_be_more(
+    api: Api,
+) -> None:
+    api.shows([SHOWN, {"id": None}])
+    now = datetime.now(UTC)
+
+    listed = vapi_calls.list_calls(updated_from=now, updated_to=now, limit=2)
+
+    assert (len(listed.records), listed.is_whole) == (1, False)
 
 
 @pytest.mark.parametrize("status", [200, 404, 429, 500])
@@ -236,7 +248,7 @@ def test_given_the_sandbox_when_its_calls_are_read_then_they_are_what_was_played
         with pytest.raises(vapi_calls.CallUnknown):
             vapi_calls.get_call("unknown")
 
-    assert listed == [over]
+    assert (listed.records, listed.is_whole) == ([over], True)
     assert over.started_at == live.started_at
     assert over.ended_at is not None
     assert over.cost_usd is not None

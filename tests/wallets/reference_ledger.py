@@ -24,6 +24,7 @@ def down_to_increments(pence: int, tariff: tuple[int, int]) -> int:
 @dataclass
 class Wallet:
     tariff: tuple[int, int]
+    recovers: bool = True
     balance: int = 0
     owed: int = 0
     limit: int = 0
@@ -236,7 +237,12 @@ class ReferenceLedger:
     def credit(self, wallet, pence, kind, key):
         def change():
             wallet.balance += pence
-            return {"amount_pence": pence}
+            figures = {"amount_pence": pence, "balance_after_pence": wallet.balance}
+            if kind == "topup" and wallet.recovers:
+                paid = max(min(wallet.owed, self.free(wallet)), 0)
+                wallet.owed -= paid
+                wallet.balance -= paid
+            return figures
 
         return self.once(wallet, "credit", key, (pence, kind), change)
 

@@ -103,7 +103,7 @@ SPOILED = [
 @pytest.fixture
 def organization():
     """It has money, a live call, and owes something."""
-    organization = OrganizationFactory()
+    organization = OrganizationFactory(recovers_owed_from_topups=False)
     commit("owed call", 61, organization_id=organization.pk)
     ledger.add_credits(
         organization_id=organization.pk,

@@ -139,7 +139,7 @@ def test_given_a_call_all_owed_when_it_was_shorter_then_no_money_moves():
 
 @pytest.mark.parametrize("settle_debt", [recover, write_off])
 def test_given_what_was_owed_is_owed_no_more_when_it_was_shorter_then_it_is_said(settle_debt):
-    organization = OrganizationFactory(funded_pence=100)
+    organization = OrganizationFactory(funded_pence=100, recovers_owed_from_topups=False)
     commit("call-1", 300, organization_id=organization.pk)  # 100 p taken, 145 owed
     top_up(organization, 145)
     settle_debt(organization, 145)

@@ -67,13 +67,6 @@ def test_given_a_debt_when_credited_then_the_balance_rises_from_below_0():
     assert (result.balance_before_pence, result.balance_after_pence) == (-98, 402)
 
 
-def test_given_something_owed_when_credited_then_it_stays_owed_until_it_is_recovered():
-    organization = OrganizationFactory()
-    commit("call-1", 61, organization_id=organization.pk)
-    top_up(organization, 500)
-    assert wallet_figures(organization) == WalletFigures(500, 0, 98)
-
-
 def test_given_an_adjustment_up_when_made_then_credited(organization):
     result = adjust(organization, 30)
     assert result.balance_after_pence == 1030

@@ -30,7 +30,7 @@ OPERATIONS = {
 @pytest.fixture
 def organization():
     """It owes 245 p, and has 1000 p."""
-    organization = OrganizationFactory()
+    organization = OrganizationFactory(recovers_owed_from_topups=False)
     commit("owed call", 300, organization_id=organization.pk)
     top_up(organization, 1000)
     return organization

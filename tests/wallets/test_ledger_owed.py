@@ -11,6 +11,7 @@ from tests.wallets.invariants import (
     wallet_figures,
 )
 from tests.wallets.steps import (
+    adjust,
     commit,
     recover,
     reserve,
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def organization():
     """It owes 98 p for a call, and has topped up 500 p since."""
-    organization = OrganizationFactory()
+    organization = OrganizationFactory(recovers_owed_from_topups=False)
     commit("old call", 61, organization_id=organization.pk)
     top_up(organization, 500)
     return organization
@@ -122,3 +123,68 @@ def test_given_the_same_key_when_asked_for_other_details_then_a_conflict(organiz
 def test_given_suspension_when_reduced_then_it_works(organization, reduce):
     suspend(organization)
     assert not reduce(organization, 98).duplicate
+
+
+# --- From top-ups -----------------------------------------------------------------------------
+
+
+def owing(pence=98, **fields):
+    """An organization that owes this much for a call of as many seconds as pence."""
+    organization = OrganizationFactory(
+        rate_pence_per_minute=60, billing_increment_seconds=1, **fields
+    )
+    commit("old call", pence, organization_id=organization.pk)
+    return organization
+
+
+@pytest.mark.parametrize(
+    ("topped_up", "balance", "owed"), [(500, 402, 0), (98, 0, 0), (97, 0, 1), (1, 0, 97)]
+)
+def test_given_something_owed_when_topped_up_then_it_is_paid_by_an_entry_of_its_own(
+    topped_up, balance, owed
+):
+    organization = owing()
+
+    result = top_up(organization, topped_up)
+
+    assert (result.amount_pence, result.balance_after_pence) == (topped_up, topped_up)
+    paid = 98 - owed
+    assert entries(organization)[1:] == [("topup", topped_up, 0), ("recovery", -paid, -paid)]
+    recovery = CreditTransaction.objects.get(type="recovery")
+    assert recovery.idempotency_key == f"topup_recovery:{result.transaction_id}"
+    assert wallet_figures(organization) == WalletFigures(balance, 0, owed)
+    assert_ledger_intact()
+
+
+def test_given_a_topup_when_repeated_then_what_is_owed_since_is_not_paid():
+    organization = owing()
+    top_up(organization, 98, idempotency_key="payment")
+    commit("another call", 10, organization_id=organization.pk)
+    adjust(organization, 50)
+    with nothing_changes():
+        assert top_up(organization, 98, idempotency_key="payment").duplicate
+    assert wallet_figures(organization) == WalletFigures(50, 0, 10)
+
+
+@pytest.mark.parametrize("kind", ["refund", "bonus"])
+def test_given_another_credit_than_a_topup_when_made_then_nothing_is_recovered(kind):
+    organization = owing()
+    top_up(organization, 500, credit_type=kind)
+    assert wallet_figures(organization) == WalletFigures(500, 0, 98)
+
+
+def test_given_the_setting_off_when_topped_up_then_nothing_is_recovered():
+    organization = owing(recovers_owed_from_topups=False)
+    top_up(organization, 500)
+    assert wallet_figures(organization) == WalletFigures(500, 0, 98)
+
+
+def test_given_a_debt_in_use_when_topped_up_then_only_what_is_above_zero_pays():
+    organization = owing()
+    set_debt_limit(organization, 100)
+    reserve(organization, "live", minutes=1)
+    top_up(organization, 50)
+    assert wallet_figures(organization) == WalletFigures(50, 60, 98)
+    top_up(organization, 50)
+    assert wallet_figures(organization) == WalletFigures(60, 60, 58)
+    assert_ledger_intact()

@@ -58,11 +58,15 @@ class LedgerMachine(RuleBasedStateMachine):
         transaction.set_rollback(True)
         self.transaction.__exit__(None, None, None)
 
-    @initialize(tariffs=st.tuples(TARIFFS, TARIFFS, TARIFFS))
-    def three_organizations(self, tariffs):
-        self.wallets = [Wallet(tariff=tariff) for tariff in tariffs]
+    @initialize(tariffs=st.tuples(TARIFFS, TARIFFS, TARIFFS), recovers=st.booleans())
+    def three_organizations(self, tariffs, recovers):
+        self.wallets = [Wallet(tariff=tariff, recovers=recovers) for tariff in tariffs]
         self.organizations = [
-            OrganizationFactory(rate_pence_per_minute=rate, billing_increment_seconds=increment)
+            OrganizationFactory(
+                rate_pence_per_minute=rate,
+                billing_increment_seconds=increment,
+                recovers_owed_from_topups=recovers,
+            )
             for rate, increment in tariffs
         ]
         for number in (0, 1):

@@ -66,7 +66,7 @@ MOST = {
 @pytest.fixture
 def organization():
     """It owes 98 p, has a live call, and money."""
-    organization = OrganizationFactory()
+    organization = OrganizationFactory(recovers_owed_from_topups=False)
     commit("owed call", 61, organization_id=organization.pk)
     top_up(organization, 100_000)
     reserve(organization, "held")
@@ -141,7 +141,7 @@ def test_control_a_command_that_does_not_lock_first_is_noticed(statements):
 @pytest.mark.django_db
 def test_no_command_needs_more_statements_for_a_long_history(organization):
     """Counted with one entry and one hold, and with some 500 entries and 200 active holds."""
-    other = OrganizationFactory()
+    other = OrganizationFactory(recovers_owed_from_topups=False)
     commit("their owed call", 61, organization_id=other.pk)
     top_up(other, 100_000)
     reserve(other, "their hold")

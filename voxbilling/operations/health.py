@@ -1,4 +1,4 @@
-"""Liveness and readiness, for load balancers and orchestrators.
+"""Liveness, readiness and metrics, for load balancers, orchestrators and Prometheus.
 
 They ask over plain HTTP and by IP address, so they are answered before anything looks at the host's
 name or sends them to HTTPS.
@@ -14,6 +14,7 @@ from django.views.decorators.http import require_safe
 from kombu.exceptions import OperationalError as BrokerError
 
 from voxbilling.celery import app
+from voxbilling.operations.metrics import metrics
 
 
 @require_safe
@@ -78,7 +79,7 @@ def missing_migrations() -> list[str]:
     return [f"{migration}" for migration, _ in plan]
 
 
-HEALTH_CHECKS = {"/healthz": healthz, "/readyz": readyz}
+HEALTH_CHECKS = {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics}
 
 
 class HealthMiddleware(MiddlewareMixin):

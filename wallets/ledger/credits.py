@@ -13,6 +13,7 @@ from wallets.ledger.arguments import (
     check_range,
     stored_key,
 )
+from wallets.ledger.owed import recover_from_topup
 from wallets.ledger.posting import (
     append_entry,
     find_entry,
@@ -41,6 +42,9 @@ def add_credits(
     created_by_id: int | None = None,
 ) -> Posting:
     """Credit the wallet with a top-up, a refund or a bonus (`credit_type`).
+
+    What is owed is paid from a top-up at once, by an entry of its own, unless the organization is
+    set otherwise. The figures returned are those of the credit.
 
     Raises OrganizationNotFound, IdempotencyConflict.
     """
@@ -146,5 +150,7 @@ def _credit_or_debit(
         description=description,
         created_by_id=created_by_id,
     )
+    if entry_type == Type.TOPUP:
+        recover_from_topup(organization, entry)
     save_organization(organization)
     return posting(entry, duplicate=False)

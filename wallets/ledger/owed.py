@@ -20,7 +20,7 @@ from wallets.ledger.posting import (
     save_organization,
 )
 from wallets.locks import lock_organization
-from wallets.models import CreditTransaction
+from wallets.models import CreditTransaction, Organization
 from wallets.results import Posting
 
 Type = CreditTransaction.Type
@@ -71,6 +71,26 @@ def write_off_owed(
         description=reason,
         key=stored_key("write_off", idempotency_key),
         created_by_id=created_by_id,
+    )
+
+
+def recover_from_topup(organization: Organization, topup: CreditTransaction) -> None:
+    """Pay what is owed from a top-up that was just made, as far as the effective balance reaches.
+
+    Part of that command: the organization is locked and saved by it. If staff turned it off for
+    the organization, nothing is paid.
+    """
+    amount_pence = min(organization.owed_pence, organization.effective_balance_pence)
+    if not organization.recovers_owed_from_topups or amount_pence <= 0:
+        return
+    append_entry(
+        organization,
+        entry_type=Type.RECOVERY,
+        direction=CreditTransaction.Direction.DEBIT,
+        amount_pence=amount_pence,
+        owed_change_pence=-amount_pence,
+        key=stored_key("topup_recovery", str(topup.pk)),
+        description="Owed before, paid from a top-up",
     )
 
 
