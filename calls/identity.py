@@ -176,6 +176,7 @@ def _displace(claim: Call | CreditReservation, vapi_call_id: str) -> None:
         # Nothing can be heard of it any more.
         claim.ended_at = claim.ended_at or timezone.now()
         claim.control_url_encrypted = ""
+        claim.check_at = None
         claim.end_retry_at = None
         claim.reconcile_at = None
         claim.review_reason = ""

@@ -371,7 +371,7 @@ def test_given_what_was_owed_and_is_owed_no_more_when_it_was_shorter_then_staff_
     assert_money(owner, balance=51)
 
 
-def test_given_a_report_that_cannot_be_believed_when_settled_before_then_the_program_is_believed(
+def test_given_a_report_without_a_duration_when_settled_before_then_that_stands_until_vapi_says(
     vapi: Vapi, clock: Clock, organization: Organization, call: VapiCall
 ) -> None:
     commit(organization, call.id, 60)
@@ -380,7 +380,7 @@ def test_given_a_report_that_cannot_be_believed_when_settled_before_then_the_pro
 
     known = call_of(call)
     assert (known.settled_from, known.charged_pence) == ("customer", 49)
-    assert "The report says neither" in known.attention
+    assert known.reconcile_at is not None
     assert_money(organization, balance=10_000 - 49)
 
 
@@ -538,6 +538,8 @@ def test_given_facts_that_come_late_when_they_name_another_then_that_one_pays_fo
     assert call_of(call).organization == organization
     assert_money(organization, balance=10_000 - 98)
     assert_money(other, balance=10_000)
+    [displaced] = Call.objects.filter(organization=other)
+    assert (displaced.check_at, displaced.reconcile_at) == (None, None)
 
 
 def test_given_a_call_settled_by_vapi_when_late_facts_name_another_then_it_stays_settled(
