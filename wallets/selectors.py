@@ -182,6 +182,22 @@ entries AS (
         max(sequence) AS last_sequence
     FROM credit_transactions GROUP BY organization_id
 ),
+breaks AS (
+    SELECT organization_id, count(*) AS count FROM (
+        SELECT organization_id,
+            (sequence, balance_before_pence, owed_before_pence) IS DISTINCT FROM (
+                coalesce(lag(sequence) OVER previous, 0) + 1,
+                coalesce(lag(balance_after_pence) OVER previous, 0),
+                coalesce(lag(owed_after_pence) OVER previous, 0)
+            ) AS is_break
+        FROM credit_transactions
+        WINDOW previous AS (PARTITION BY organization_id ORDER BY sequence)
+    ) AS entry WHERE is_break GROUP BY organization_id
+),
+last_entries AS (
+    SELECT DISTINCT ON (organization_id) organization_id, balance_after_pence, owed_after_pence
+    FROM credit_transactions ORDER BY organization_id, sequence DESC
+),
 holds AS (
     SELECT organization_id, sum(reserved_pence) AS reserved_pence
     FROM credit_reservations WHERE status = 'active' GROUP BY organization_id
@@ -222,6 +238,8 @@ figures AS (
     SELECT organization.id, organization.name, figure, recorded, recomputed
     FROM organizations organization
     LEFT JOIN entries ON entries.organization_id = organization.id
+    LEFT JOIN breaks ON breaks.organization_id = organization.id
+    LEFT JOIN last_entries ON last_entries.organization_id = organization.id
     LEFT JOIN holds ON holds.organization_id = organization.id
     LEFT JOIN calls ON calls.organization_id = organization.id
     CROSS JOIN LATERAL (VALUES
@@ -233,6 +251,11 @@ figures AS (
         ('total_topped_up_pence', organization.total_topped_up_pence,
             coalesce(entries.topped_up_pence, 0)),
         ('total_calls', organization.total_calls, coalesce(calls.calls, 0)),
+        ('balance after the last entry', coalesce(last_entries.balance_after_pence, 0),
+            coalesce(entries.balance_pence, 0)),
+        ('owed after the last entry', coalesce(last_entries.owed_after_pence, 0),
+            coalesce(entries.owed_pence, 0)),
+        ('number of entries that do not follow the one before', coalesce(breaks.count, 0), 0),
         ('number of entries', coalesce(entries.entry_count, 0),
             coalesce(entries.last_sequence, 0)),
         ('number of calls not charged their price', coalesce(calls.wrong, 0), 0)

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_safe
 
 from calls import kill_switch
 from voxbilling import untrusted
+from voxbilling.lanes import WEBHOOKS
 from wallets.ledger import OrganizationNotFound
 from webhooks import inbox, vapi_messages
 from webhooks.authentication import (
@@ -53,7 +54,8 @@ def from_vapi(view: View) -> View:
             # Before the body is waited for: a stranger must not keep a thread by sending slowly.
             require_a_credential(request.headers)
             authenticate_vapi(request.headers, request.body, timezone.now())
-            return view(request)
+            with WEBHOOKS:
+                return view(request)
         except RequestDataTooBig:
             return error("The body is too large for a Vapi message.", code="too_large", status=413)
         except WebhookNotAuthenticated as unknown:

@@ -8,7 +8,7 @@ from rest_framework import serializers
 
 from calls.models import Call
 from calls.selectors import CallKey
-from voxbilling.api.fields import TextField, WholeNumberField
+from voxbilling.api.fields import TextField, WholeNumberField, WholeNumberParameter
 from voxbilling.api.pages import CursorField, PageQuerySerializer, PaginationSerializer
 from voxbilling.api.schema import ErrorSerializer
 from wallets.ledger.arguments import (
@@ -132,7 +132,7 @@ class CallsQuerySerializer(PageQuerySerializer):
         [Call.State.LIVE.value, Call.State.SETTLED.value], required=False
     )
     phone_number = serializers.RegexField(
-        r"^\+?[1-9][0-9]{6,14}$", required=False, help_text="In international form."
+        r"^\+?[1-9][0-9]{6,14}\Z", required=False, help_text="In international form."
     )
     date_from = serializers.DateField(required=False, help_text="First seen on this day or later.")
     date_to = serializers.DateField(required=False, help_text="First seen on this day or before.")
@@ -143,7 +143,7 @@ class CallsQuerySerializer(PageQuerySerializer):
 
 
 class ProfitQuerySerializer(serializers.Serializer[Any]):
-    days = serializers.IntegerField(
+    days = WholeNumberParameter(
         min_value=1, max_value=366, default=30, help_text="How many days, today (UTC) included."
     )
 

@@ -20,6 +20,8 @@ psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 \
 
 CREATE ROLE voxbilling_owner LOGIN PASSWORD :'owner_password';
 CREATE ROLE voxbilling_app LOGIN PASSWORD :'app_password';
+-- A row that somebody keeps locked must not keep every request waiting. Vapi's wait less (3 s).
+ALTER ROLE voxbilling_app SET lock_timeout = '10s';
 -- Roles belong to the cluster: another database of it may have made this one.
 SELECT 'CREATE ROLE voxbilling_tenant NOLOGIN'
     WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'voxbilling_tenant') \gexec

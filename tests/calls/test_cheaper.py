@@ -13,6 +13,7 @@ from calls.self_reported import SettledByVapi
 from tests.factories import OrganizationFactory, PhoneNumberFactory
 from tests.webhooks.fixtures import Clock, Vapi, after, call_of
 from tests.webhooks.vapi_payloads import VapiCall
+from wallets import ledger
 from wallets.errors import LedgerError
 from wallets.models import Organization
 from wallets.selectors import ledger_differences
@@ -230,3 +231,86 @@ def test_given_a_minute_reserved_when_the_call_is_let_in_then_its_hold_is_as_of_
     assert vapi.check(call)["endCall"] is False
     payer.refresh_from_db()
     assert payer.reserved_pence == 7 * 49
+
+
+@pytest.mark.parametrize("how", ["settled at 0", "settled", "released", "expired"])
+def test_given_a_call_that_is_over_when_vapis_id_is_sent_for_it_then_it_is_refused(
+    vapi: Vapi, clock: Clock, how: str
+) -> None:
+    """Its tariff may be an old one, and its charge that of a call long ago."""
+    payer = OrganizationFactory(funded_pence=10_000, rate_pence_per_minute=10)
+    call = VapiCall(number=PhoneNumberFactory(organization=payer))
+    clock.at(-86_400)
+    if how.startswith("settled"):
+        commit(payer, "kept", 0 if how == "settled at 0" else 10_800)
+    else:
+        self_reported.reserve(organization_id=payer.pk, call_id="kept", estimated_minutes=1)
+        clock.at(-3_600)
+        if how == "released":
+            ledger.release_reservation(call_id="kept")
+        else:
+            assert ledger.cleanup_expired_reservations() == 1
+    payer.refresh_from_db()
+    spent_before_pence = payer.total_spent_pence
+    payer.rate_pence_per_minute = 98
+    payer.save(update_fields=["rate_pence_per_minute"])
+
+    clock.at(0)
+    with pytest.raises(ledger.IdempotencyConflict, match="new"):
+        self_reported.reserve(
+            organization_id=payer.pk, call_id="kept", vapi_call_id=call.id, estimated_minutes=5
+        )
+    vapi.send(call.status("in-progress", clock.at(1)))
+    clock.at(310)
+    vapi.send(call.report(after(1), after(302)))
+
+    assert cost_pence(call, payer) == 6 * 98
+    payer.refresh_from_db()
+    assert payer.total_spent_pence == spent_before_pence + 6 * 98
+
+
+def test_given_a_debt_written_off_when_its_call_is_corrected_then_other_calls_debt_stays(
+    vapi: Vapi, clock: Clock
+) -> None:
+    payer = OrganizationFactory()
+    number = PhoneNumberFactory(organization=payer)
+    overstated, other = VapiCall(number=number), VapiCall(number=number)
+    commit(payer, overstated.id, 604_800)
+    payer.refresh_from_db()
+    ledger.write_off_owed(
+        organization_id=payer.pk,
+        amount_pence=payer.owed_pence,
+        reason="A mistake",
+        idempotency_key="written off",
+    )
+    clock.at(700)
+    vapi.send(other.report(after(0), after(600)))
+
+    vapi.send(overstated.report(after(690), after(700)))
+
+    payer.refresh_from_db()
+    assert payer.owed_pence == 490
+    assert "left owed" in call_of(overstated).attention
+    assert ledger_differences() == []
+
+
+def test_given_a_call_of_vapis_without_hold_when_a_customers_id_is_sent_then_it_stays_vapis(
+    vapi: Vapi, clock: Clock, payer: Organization
+) -> None:
+    call = VapiCall(number=PhoneNumberFactory(organization=payer))
+    vapi.send(call.status("scheduled", clock.at(0)))
+    for _ in range(2):
+        with pytest.raises(self_reported.SettledByVapi):
+            self_reported.reserve(
+                organization_id=payer.pk,
+                call_id="mine",
+                vapi_call_id=call.id,
+                estimated_minutes=5,
+            )
+    vapi.send(call.status("in-progress", clock.at(1)))
+    with pytest.raises(self_reported.SettledByVapi):
+        self_reported.commit(organization_id=payer.pk, call_id="mine", duration_seconds=301)
+    clock.at(310)
+    vapi.send(call.report(after(1), after(1 + LASTS_SECONDS)))
+    payer.refresh_from_db()
+    assert payer.total_spent_pence == PRICE_PENCE

@@ -26,7 +26,7 @@ def test_given_a_short_storm_when_it_is_over_then_every_call_was_charged_once(tm
 
     assert storm.returncode == 0, storm.stdout + storm.stderr
     assert f"Seed {SEED}: {CALLS} calls" in storm.stdout
-    for disturbance in ("the worker is killed", "the database is restarted", "API is down"):
+    for disturbance in ("a worker is killed", "the database is restarted", "API is down"):
         assert disturbance in storm.stdout
     for figure in ("overrun", "p50", "p99", "calls not billed", "calls billed twice"):
         assert figure in storm.stdout

@@ -69,6 +69,27 @@ def test_check_ledger_is_content_with_what_the_ledger_wrote():
             0,
         ),
         (
+            "UPDATE credit_transactions SET balance_before_pence = balance_before_pence + 100, "
+            "balance_after_pence = balance_after_pence + 100 WHERE organization_id = %s",
+            "balance after the last entry",
+            1002,
+            902,
+        ),
+        (
+            "UPDATE credit_transactions SET owed_before_pence = 7, owed_after_pence = 7 "
+            "WHERE organization_id = %s",
+            "owed after the last entry",
+            7,
+            0,
+        ),
+        (
+            "UPDATE credit_transactions SET balance_before_pence = 5, balance_after_pence = 1005 "
+            "WHERE sequence = 1 AND organization_id = %s",
+            "number of entries that do not follow the one before",
+            2,
+            0,
+        ),
+        (
             "DELETE FROM credit_transactions WHERE sequence = 1 AND organization_id = %s",
             "number of entries",
             1,

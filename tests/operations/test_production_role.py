@@ -67,6 +67,10 @@ def test_the_role_owns_nothing(app):
     assert attributes == (False,) * 5
 
 
+def test_nobody_waits_for_a_lock_for_ever(app):
+    assert app.execute("SHOW lock_timeout").fetchone() == ("10s",)
+
+
 def test_every_table_is_the_owners_and_every_table_can_be_used(app):
     tables = app.execute(
         "SELECT tablename, tableowner,"

@@ -259,10 +259,9 @@ def test_private_files_are_private_and_whole(tmp_path):
     assert [child.name for child in tmp_path.iterdir()] == ["file"]
 
 
-def test_threads_fit_the_pool_and_pools_fit_postgresql():
+def test_the_worker_fits_the_pool_and_pools_fit_postgresql():
     pool = settings.DATABASES["default"]["OPTIONS"]["pool"]["max_size"]
     assert pool == capacity.DATABASE_POOL_MAX_CONNECTIONS
-    assert pool >= capacity.WEB_THREADS_PER_WORKER
     assert pool >= capacity.WORKER_THREADS
     # Web workers, the Celery worker, beat, and one command of an operator, each at its full pool;
     # three connections are kept for superusers.

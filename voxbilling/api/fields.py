@@ -32,3 +32,12 @@ class WholeNumberField(serializers.IntegerField):
         if type(data) is not int:
             self.fail("invalid")
         return int(data)
+
+
+class WholeNumberParameter(serializers.IntegerField):
+    """An integer in a query, in plain digits: neither 1_0 nor 1.0 nor another script's digits."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if not (isinstance(data, str) and data.isascii() and data.isdecimal()):
+            self.fail("invalid")
+        return int(super().to_internal_value(data))

@@ -12,6 +12,8 @@ from typing import Any, Generic, TypeVar
 
 from rest_framework import serializers
 
+from voxbilling.api.fields import WholeNumberParameter
+
 Row = TypeVar("Row")
 
 
@@ -97,7 +99,7 @@ class CursorField(serializers.CharField):
 class PageQuerySerializer(serializers.Serializer[Any]):
     """Query parameters of a list, which adds `cursor = CursorField(…)` and filters of its own."""
 
-    limit = serializers.IntegerField(
+    limit = WholeNumberParameter(
         min_value=1, max_value=100, default=20, help_text="How many rows a page has at most."
     )
 

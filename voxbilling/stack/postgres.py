@@ -92,7 +92,10 @@ class Postgres:
             "timezone": "UTC",
             "log_timezone": "UTC",
         }
-        if not self._durable:
+        if self._durable:
+            # As production's role has it (docker/postgres/roles.sh).
+            settings["lock_timeout"] = "10s"
+        else:
             settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
         options = [option for item in settings.items() for option in ("-c", "=".join(item))]
         return ["-D", str(self._data.cluster), *options]

@@ -1,15 +1,16 @@
 """A stack to be disturbed by the command that runs on it, which asks for that by signal.
 
-SIGUSR1 kills the worker as `kill -9` does, SIGUSR2 restarts the database. What was stopped is
-started again; everything else that ends by itself stops the stack, as ever.
+There are two workers. SIGUSR1 kills one as `kill -9` does, SIGUSR2 restarts the database. What was
+stopped is started again; everything else that ends by itself stops the stack, as ever.
 """
 
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import FrameType
 
+from voxbilling.stack.processes import Child, Program
 from voxbilling.stack.servers import Servers
 from voxbilling.stack.supervisor import Supervisor
 
@@ -46,9 +47,22 @@ class StormSupervisor(Supervisor):
         while self._asked:
             self._asked.pop(0)(servers)
 
+    def _run_command(self, program: Program, servers: Servers) -> int:
+        # One alone would leave nobody to end calls for as long as it takes to start again.
+        first = self._workers()[0].program
+        second = replace(
+            first, name="worker-2", arguments=[*first.arguments, "--hostname", "second@%h"]
+        )
+        servers.launch(second, self._services)
+        return super()._run_command(program, servers)
+
     def _kill_worker(self, servers: Servers) -> None:
-        worker = next(child for child in self._services if child.name == "worker")
+        """Kill the worker that has run longest."""
+        worker = self._workers()[0]
         os.killpg(worker.pid, signal.SIGKILL)
         worker.process.wait()
         self._services.remove(worker)
         servers.launch(worker.program, self._services)
+
+    def _workers(self) -> list[Child]:
+        return [child for child in self._services if child.name.startswith("worker")]

@@ -20,8 +20,9 @@ _MOST_CALLS_ON_A_TIGHT_WALLET = 4
 _TIGHT_SPREAD_SECONDS = 3
 _NEVER_CONNECTS_CHANCE = 0.05
 _RETRIES_CHANCE = 0.5
-_MOST_WORKER_KILLS = 5
-_CALLS_PER_WORKER_KILL = 200
+# Far enough apart for a worker to start again.
+_MOST_WORKER_KILLS = 6
+_CALLS_PER_WORKER_KILL = 300
 
 _TYPES = {"inboundPhoneCall": 60, "outboundPhoneCall": 30, "webCall": 10}
 _ENDED_REASONS = {
@@ -34,7 +35,7 @@ _NEVER_CONNECTED_REASONS = ["customer-busy", "customer-did-not-answer"]
 
 
 class Disturbance(StrEnum):
-    KILL_WORKER = "the worker is killed"
+    KILL_WORKER = "a worker is killed"
     RESTART_DATABASE = "the database is restarted"
     API_DOWN = "Vapi's API is down"
 

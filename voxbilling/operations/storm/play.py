@@ -9,14 +9,14 @@ from typing import Any
 
 import httpx
 
-from voxbilling.capacity import WEB_THREADS_PER_WORKER, WEB_WORKERS
+from voxbilling.capacity import WEB_WORKERS, WEBHOOK_PLACES
 from voxbilling.operations.storm.plan import Disturbance, Plan, PlannedCall
 from voxbilling.operations.storm.wallets import Account
 
 _TIMEOUT_SECONDS = 30
 _LOOK_SECONDS = 1.0
 # As many as web answers at once.
-_MOST_UNANSWERED = WEB_WORKERS * WEB_THREADS_PER_WORKER
+_MOST_UNANSWERED = WEB_WORKERS * WEBHOOK_PLACES
 _BRAKE_SECONDS = 0.1
 _API_IS_DOWN_SECONDS = 8.0
 _API_FAULTS = [("get-call", "500"), ("list-calls", "timeout_before")]

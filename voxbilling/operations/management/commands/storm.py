@@ -25,7 +25,7 @@ def add_storm_arguments(parser: argparse.ArgumentParser) -> None:
 class Command(BaseCommand):
     help = (
         "Bill many short calls on a stack of its own while webhooks get lost, doubled, late and "
-        "out of order, the worker is killed and the database restarted; exit 1, with the seed, "
+        "out of order, workers are killed and the database restarted; exit 1, with the seed, "
         "unless every call was charged once and every penny is accounted for."
     )
 
