@@ -22,9 +22,10 @@ from telephony.vapi_control import ControlMessage, send_control
 logger = structlog.get_logger(__name__)
 
 # How long a worker has to send an order before the sweep sends it.
-FIRST_END_RETRY = timedelta(seconds=10)
-# An order that Vapi has not taken is sent again after 2, 4, 8 … seconds.
-MAX_END_ATTEMPTS = 8
+FIRST_END_RETRY = timedelta(seconds=2)
+# An order that Vapi has not taken is sent again after 0.5, 1, 2, 4 … seconds.
+SHORTEST_PAUSE = timedelta(seconds=0.5)
+MAX_END_ATTEMPTS = 10
 # How long a call may show life after Vapi has taken the order to end it.
 END_TAKES_EFFECT = timedelta(seconds=30)
 ENDS_PER_SWEEP = 500
@@ -144,9 +145,10 @@ def _record(failures: Mapping[UUID, str | None]) -> None:
         elif call.ended_at is None:
             logger.warning("call_end_failed", call_id=call.call_id, failure=failure)
             if call.end_attempts < MAX_END_ATTEMPTS:
-                call.end_retry_at = now + timedelta(seconds=2**call.end_attempts)
+                call.end_retry_at = now + SHORTEST_PAUSE * 2 ** (call.end_attempts - 1)
             else:
                 call.add_attention(f"This call must end and could not be ended: {failure}")
+    sweep_at(call.end_retry_at for call in calls)
     Call.objects.bulk_update(calls, ["end_attempts", "end_retry_at", "end_sent_at", "attention"])
 
 

@@ -7,11 +7,6 @@ UPDATE calls SET reconcile_at = now()
 WHERE announced_by_vapi AND vapi_call_id IS NOT NULL AND settled_from <> 'vapi'
 """
 
-# From now on, what no message tells of is ours to bill.
-READ_FROM_NOW = """
-INSERT INTO vapi_reading (id, scan_from, began_at) VALUES (1, now(), now())
-"""
-
 
 class Migration(migrations.Migration):
     dependencies = [("calls", "0005_live_calls")]
@@ -158,5 +153,4 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.RunSQL(NEVER_SETTLED, migrations.RunSQL.noop),
-        migrations.RunSQL(READ_FROM_NOW, migrations.RunSQL.noop),
     ]

@@ -213,16 +213,16 @@ def test_given_the_task_was_lost_when_the_sweep_comes_then_the_order_is_sent(
     call = refused_call(vapi, control_server.url("live"))
     end_tasks.clear()
 
-    clock.at(9)
+    clock.at(1.9)
     assert send_overdue_ends() == 0
-    clock.at(10)
+    clock.at(2)
     assert send_overdue_ends() == 1
     end_tasks.run()
 
     assert control_server.received == [("/live/control", END_CALL)]
     clock.at(3600)
     assert send_overdue_ends() == 0
-    assert call_of(call).end_sent_at == after(10)
+    assert call_of(call).end_sent_at == after(2)
 
 
 def test_given_the_broker_is_down_when_a_call_is_ended_then_the_message_is_processed_and_kept(
@@ -287,17 +287,17 @@ def test_given_a_control_url_that_fails_when_the_order_is_sent_then_it_is_tried_
     call = refused_call(vapi, control_server.url("live"))
 
     end_tasks.run()
-    assert call_of(call).end_retry_at == after(2)
-    clock.at(2)
+    assert call_of(call).end_retry_at == after(0.5)
+    clock.at(0.5)
     send_overdue_ends()
     end_tasks.run()
-    assert call_of(call).end_retry_at == after(2 + 4)
-    clock.at(6)
+    assert call_of(call).end_retry_at == after(0.5 + 1)
+    clock.at(1.5)
     send_overdue_ends()
     end_tasks.run()
 
     known = call_of(call)
-    assert (known.end_sent_at, known.end_attempts) == (after(6), 3)
+    assert (known.end_sent_at, known.end_attempts) == (after(1.5), 3)
     assert known.attention == ""
 
 
@@ -316,7 +316,7 @@ def test_given_a_control_url_that_never_works_when_all_attempts_failed_then_staf
         assert send_overdue_ends() == 1
         end_tasks.run()
 
-    assert due == [2, 6, 14, 30, 62, 126, 254]
+    assert due == [0.5, 1.5, 3.5, 7.5, 15.5, 31.5, 63.5, 127.5, 255.5]
     assert len(control_server.received) == ends.MAX_END_ATTEMPTS
     assert "could not be ended" in call_of(call).attention
     assert "answered 500" in call_of(call).attention
@@ -329,14 +329,14 @@ def test_given_a_control_url_that_does_not_answer_when_the_order_is_sent_then_it
     control_server: ControlServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("telephony.vapi_client.CONTROL_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("telephony.vapi_control.CONTROL_TIMEOUT_SECONDS", 0.2)
     control_server.answers = [None]
     call = refused_call(vapi, control_server.url("live"))
 
     end_tasks.run()
 
     known = call_of(call)
-    assert (known.end_attempts, known.end_sent_at, known.end_retry_at) == (1, None, after(2))
+    assert (known.end_attempts, known.end_sent_at, known.end_retry_at) == (1, None, after(0.5))
 
 
 def test_given_nobody_listens_at_the_control_url_when_the_order_is_sent_then_it_is_tried_again(
@@ -346,7 +346,7 @@ def test_given_nobody_listens_at_the_control_url_when_the_order_is_sent_then_it_
 
     end_tasks.run()
 
-    assert call_of(call).end_retry_at == after(2)
+    assert call_of(call).end_retry_at == after(0.5)
 
 
 def test_given_the_control_url_comes_late_when_the_order_is_retried_then_it_is_sent(
@@ -354,7 +354,7 @@ def test_given_the_control_url_comes_late_when_the_order_is_retried_then_it_is_s
 ) -> None:
     call = refused_call(vapi, None)
     end_tasks.run()
-    assert call_of(call).end_retry_at == after(2)
+    assert call_of(call).end_retry_at == after(0.5)
 
     call.control_url = control_server.url("late")
     vapi.send(call.status("in-progress", clock.at(1)))
@@ -370,7 +370,7 @@ def test_given_all_attempts_failed_when_the_call_shows_life_again_then_it_is_tri
 ) -> None:
     call = refused_call(vapi, None)
     end_tasks.run()
-    for seconds in (2, 6, 14, 30, 62, 126, 254):
+    for seconds in (0.5, 1.5, 3.5, 7.5, 15.5, 31.5, 63.5, 127.5, 255.5):
         clock.at(seconds)
         send_overdue_ends()
         end_tasks.run()

@@ -11,7 +11,7 @@ from django.db import OperationalError, connection, transaction
 
 from calls import ends, lifecycle
 from calls.secrets import decrypt_control_url
-from telephony import vapi_client
+from telephony import vapi_control
 from tests.factories import OrganizationFactory, PhoneNumberFactory
 from tests.webhooks.fixtures import START, Clock, ControlServer, EndTasks, Vapi, after, call_of
 from tests.webhooks.vapi_payloads import VapiCall
@@ -200,7 +200,7 @@ def test_given_a_control_url_that_fails_when_the_order_is_sent_then_no_marker_is
     monkeypatch: pytest.MonkeyPatch,
     answer: int | None,
 ) -> None:
-    monkeypatch.setattr(vapi_client, "CONTROL_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(vapi_control, "CONTROL_TIMEOUT_SECONDS", 0.1)
     monkeypatch.setattr(ends, "MAX_END_ATTEMPTS", 2)
     end_a_call(vapi, clock, call)
     control_server.answers = [answer, answer]
