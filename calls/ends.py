@@ -21,21 +21,25 @@ from telephony.vapi_control import ControlMessage, send_control
 
 logger = structlog.get_logger(__name__)
 
-# How long a worker has to send an order before the sweep sends it.
-FIRST_END_RETRY = timedelta(seconds=2)
-# An order that Vapi has not taken is sent again after 0.5, 1, 2, 4 … seconds.
+# How long whoever sends an order has it to themselves: longer than Vapi is waited for.
+FIRST_END_RETRY = timedelta(seconds=7)
+# An order that Vapi has not taken is sent again after 0.5, 1, 2, 4 … seconds. After so many
+# attempts staff are told, and it is sent on, slowly, for as long as the call lives.
 SHORTEST_PAUSE = timedelta(seconds=0.5)
-MAX_END_ATTEMPTS = 10
+ATTEMPTS_BEFORE_ATTENTION = 10
+LONGEST_PAUSE = timedelta(minutes=2)
 # How long a call may show life after Vapi has taken the order to end it.
 END_TAKES_EFFECT = timedelta(seconds=30)
 ENDS_PER_SWEEP = 500
 
-SWEEP_TASK = "calls.tasks.watch_live_calls"
+SWEEP_TASK = "calls.tasks.watch_due_calls"
 # Beat sweeps live calls this often (voxbilling/celery.py).
 SWEEP_INTERVAL = timedelta(seconds=5)
 # Calls that are due within the same tenth of a second share a sweep.
 MOMENT = timedelta(milliseconds=100)
 
+# In seconds: the regular sweep has long done what a sweep so late would do.
+_SWEEP_EXPIRES = 60
 _END_CALL = {"type": "end-call"}
 _NO_ADDRESS = "Vapi gave no control address for it."
 
@@ -48,7 +52,7 @@ def sweep_at(moments: Iterable[datetime | None]) -> None:
     """
     soon = timezone.now() + 2 * SWEEP_INTERVAL
     for moment in {_rounded_up(moment) for moment in moments if moment and moment <= soon}:
-        sweep = partial(current_app.send_task, SWEEP_TASK, eta=moment)
+        sweep = partial(current_app.send_task, SWEEP_TASK, eta=moment, expires=_SWEEP_EXPIRES)
         transaction.on_commit(sweep, robust=True)
 
 
@@ -122,13 +126,19 @@ def warn(remaining_seconds: Mapping[UUID, int]) -> None:
     )
 
 
-def overdue() -> list[UUID]:
-    """The calls whose order to end is due to be sent again, the longest waiting first."""
-    return list(
-        Call.objects.filter(end_retry_at__lte=timezone.now())
-        .order_by("end_retry_at")
-        .values_list("pk", flat=True)[:ENDS_PER_SWEEP]
+@transaction.atomic
+def take_overdue() -> list[UUID]:
+    """The calls whose order to end is due to be sent again; for a while nobody else gets them."""
+    now = timezone.now()
+    calls = list(
+        Call.objects.select_for_update(no_key=True, skip_locked=True)
+        .filter(end_retry_at__lte=now)
+        .order_by("end_retry_at")[:ENDS_PER_SWEEP]
     )
+    Call.objects.filter(pk__in=[call.pk for call in calls]).update(
+        end_retry_at=now + FIRST_END_RETRY
+    )
+    return [call.pk for call in calls]
 
 
 @transaction.atomic
@@ -144,9 +154,10 @@ def _record(failures: Mapping[UUID, str | None]) -> None:
             call.end_sent_at = now
         elif call.ended_at is None:
             logger.warning("call_end_failed", call_id=call.call_id, failure=failure)
-            if call.end_attempts < MAX_END_ATTEMPTS:
-                call.end_retry_at = now + SHORTEST_PAUSE * 2 ** (call.end_attempts - 1)
-            else:
+            pause = SHORTEST_PAUSE * 2 ** (min(call.end_attempts, ATTEMPTS_BEFORE_ATTENTION) - 1)
+            call.end_retry_at = now + min(pause, LONGEST_PAUSE)
+            if call.end_attempts == ATTEMPTS_BEFORE_ATTENTION:
+                logger.error("call_cannot_be_ended", call_id=call.call_id, failure=failure)
                 call.add_attention(f"This call must end and could not be ended: {failure}")
     sweep_at(call.end_retry_at for call in calls)
     Call.objects.bulk_update(calls, ["end_attempts", "end_retry_at", "end_sent_at", "attention"])

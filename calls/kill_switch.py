@@ -23,6 +23,8 @@ from wallets.selectors import reservation_of_call
 
 # How long after its last possible second a call's report may still be on its way.
 REPORT_GRACE = timedelta(minutes=5)
+# How long Vapi has to insist that it knows no such call: its records may lag.
+UNKNOWN_FOR = timedelta(minutes=10)
 # How often a call without a hold of its own is looked at: others spend from the same wallet.
 WITHOUT_HOLD = timedelta(seconds=5)
 
@@ -163,15 +165,15 @@ def decide(
             call.add_attention("The hold of this call closed while the call was still alive.")
     paid_until = began_at + timedelta(seconds=paid_seconds)
     remaining_seconds = paid_seconds - _elapsed(began_at, now)
-    is_settled = reservation is not None and reservation.is_settled
+    if other_reason := _other_reason_to_end(call, reservation, now):
+        return Decision(must_end=True, message=other_reason, remaining_seconds=remaining_seconds)
     must_end, message = _verdict(organization, remaining_seconds)
-    if must_end or is_settled:
-        is_for_money = not is_settled and not organization.is_suspended
+    if must_end:
         return Decision(
             must_end=True,
-            message="This call is settled." if is_settled else message,
+            message=message,
             remaining_seconds=remaining_seconds,
-            money_ends_at=paid_until if is_for_money else None,
+            money_ends_at=None if organization.is_suspended else paid_until,
         )
     # Half of the time between two checks before the end, the hold is raised again. If it cannot
     # be, the caller is told, and the call looked at once more in its last second: one second more
@@ -187,6 +189,27 @@ def decide(
         check_at=check_at if has_hold else min(check_at, now + WITHOUT_HOLD),
         must_warn=is_last and call.warned_at is None,
     )
+
+
+def _other_reason_to_end(
+    call: Call, reservation: CreditReservation | None, now: datetime
+) -> str | None:
+    """Why a call ends that has money; None for most. What should not be, staff are told.
+
+    A call whose end nobody told us of must not hold ever more of the wallet.
+    """
+    if reservation is not None and reservation.is_settled:
+        return "This call is settled."
+    if call.unknown_to_vapi_at is not None and now - call.unknown_to_vapi_at >= UNKNOWN_FOR:
+        call.add_attention("It was watched as live, and Vapi knows no call by this id.")
+        return "Vapi does not know this call."
+    # Only by a cap that we told, and Vapi's own: an assistant may be given another at Vapi.
+    cap_seconds = call.max_duration_seconds or VAPI_MAX_DURATION_SECONDS
+    longest = timedelta(seconds=cap_seconds) + REPORT_GRACE
+    if call.started_at is not None and now - call.started_at > longest:
+        call.add_attention(f"Its end was not seen, though it was capped at {cap_seconds} s.")
+        return "This call is past its longest duration."
+    return None
 
 
 def _verdict(organization: Organization, remaining_seconds: int) -> tuple[bool, str | None]:

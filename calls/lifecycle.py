@@ -172,7 +172,8 @@ def progress(
         text = "Ended; its report is awaited."
     elif status in LIVE_STATUSES:
         if status == "in-progress" and call.started_at is None:
-            call.started_at = _plausible(occurred_at, received_at)
+            # A clock that is ahead would give seconds that nobody pays.
+            call.started_at = min(_plausible(occurred_at, received_at), received_at)
         text = _keep_alive(locked, received_at)
     else:
         text = f"Noted: {status}."
@@ -257,7 +258,7 @@ def settle(
     )
     charged_seconds = 0 if waiver else lasted_seconds
     doubt = _doubt(call, charged_seconds, started_at, ended_at, received_at)
-    if charged_seconds == 0 and not waiver and started_at is None and call.started_at is not None:
+    if charged_seconds == 0 and not waiver and call.started_at is not None:
         doubt = f"It never connected by the report, but was seen live at {call.started_at}."
 
     call.started_at = started_at or call.started_at

@@ -15,7 +15,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from calls import asking, lifecycle, review
+from calls import asking, kill_switch, lifecycle, review
 from calls.identity import find_call, lock_calls
 from calls.models import Call, VapiReading
 from calls.outcomes import Outcome
@@ -37,8 +37,6 @@ OUTAGE_PAUSE = timedelta(seconds=30)
 # Answers that do not settle an ended call, before staff decide: about an hour of them.
 MOST_USELESS_ANSWERS = 8
 MOST_ATTEMPTS_COUNTED = 1000
-# How long Vapi has to insist that it knows no such call: its records may lag.
-UNKNOWN_FOR = timedelta(minutes=10)
 # How long before its hold expires Vapi is asked about a call, and from when the hold is kept if
 # Vapi has not answered: a little more than until the next sweep of holds.
 ASKED_BEFORE_EXPIRY = timedelta(minutes=5)
@@ -235,6 +233,8 @@ def _take_in(question: _Question, answer: CallRecord | VapiRequestFailed) -> Non
             _note_unknown(question)
         else:
             logger.warning("vapi_not_asked", call_id=question.vapi_call_id, reason=str(answer))
+            if question.attempts >= MOST_USELESS_ANSWERS:
+                _note_no_answer(question, answer)
     except Exception:
         # It is due again after its pause, and the others have their turn.
         logger.exception("call_not_reconciled", call_id=question.vapi_call_id)
@@ -259,8 +259,13 @@ def _ask_later(record: CallRecord, attempts: int) -> None:
     if call is None or not call.awaits_vapi:
         return
     call.reconcile_attempts = attempts
-    if call.is_over and attempts >= MOST_USELESS_ANSWERS:
-        review.hold(call, f"It has ended, and Vapi's record shows it {record.status} without end.")
+    if attempts >= MOST_USELESS_ANSWERS:
+        if call.is_over:
+            review.hold(
+                call, f"It has ended, and Vapi's record shows it {record.status} without end."
+            )
+        else:
+            call.add_attention(f"Vapi shows it {record.status}, and tells nothing of it.")
     asking.ask_again(call)
     call.save()
 
@@ -276,12 +281,21 @@ def _note_unknown(question: _Question) -> None:
     call.add_attention("Vapi answers that it knows no call by this id.")
     reservation = reservation_of_call(call.call_id, call.organization_id)
     has_hold = reservation is not None and reservation.is_active
-    if not has_hold and now - call.unknown_to_vapi_at >= UNKNOWN_FOR:
+    if not has_hold and now - call.unknown_to_vapi_at >= kill_switch.UNKNOWN_FOR:
         if not call.is_over:
             lifecycle.mark_ended(call, None, now)
         review.hold(call, "Vapi answers that it knows no call by this id, and its hold is gone.")
     asking.ask_again(call)
     call.save()
+
+
+@transaction.atomic
+def _note_no_answer(question: _Question, failure: VapiRequestFailed) -> None:
+    """Show staff a call that Vapi cannot be asked about; it is asked on."""
+    call = _lock(question.vapi_call_id)
+    if call is not None and call.awaits_vapi:
+        call.add_attention(f"Vapi could not be asked about it: {failure}")
+        call.save(update_fields=["attention"])
 
 
 def _lock(vapi_call_id: str) -> Call | None:

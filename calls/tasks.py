@@ -11,9 +11,19 @@ logger = structlog.get_logger(__name__)
 @shared_task
 def watch_live_calls() -> int:
     """Look at every live call that is due, and send what orders to end are left; how many calls."""
-    looked_at = live.watch()
-    ends.send_ends(ends.overdue())
+    looked_at = watch_due_calls()
     ends.sweep_at(live.moments_to_come())
+    return looked_at
+
+
+@shared_task
+def watch_due_calls() -> int:
+    """The same at one moment, for which it was scheduled; it schedules none for others' moments.
+
+    If each sweep scheduled the next ones of all calls, they would double with every moment.
+    """
+    looked_at = live.watch()
+    ends.send_ends(ends.take_overdue())
     return looked_at
 
 

@@ -93,6 +93,7 @@ def _bill(records: Sequence[CallRecord]) -> int:
         elif _is_news(record, known_call):
             try:
                 reconciliation.apply(record)
+                UnbilledCall.objects.filter(pk=record.id).delete()
                 billed += 1
             except Exception as error:
                 logger.exception("call_not_billed", call_id=record.id)

@@ -533,7 +533,7 @@ def test_given_the_order_is_lost_when_the_sweep_comes_then_the_call_is_ended(
     end_tasks.clear()
 
     clock.at(68)
-    assert ends.overdue() == [call_of(call).pk]
+    assert ends.take_overdue() == [call_of(call).pk]
 
 
 def test_given_an_assistant_only_when_its_web_call_runs_dry_then_it_is_ended(

@@ -213,16 +213,16 @@ def test_given_the_task_was_lost_when_the_sweep_comes_then_the_order_is_sent(
     call = refused_call(vapi, control_server.url("live"))
     end_tasks.clear()
 
-    clock.at(1.9)
+    clock.at(6.9)
     assert send_overdue_ends() == 0
-    clock.at(2)
+    clock.at(7)
     assert send_overdue_ends() == 1
     end_tasks.run()
 
     assert control_server.received == [("/live/control", END_CALL)]
     clock.at(3600)
     assert send_overdue_ends() == 0
-    assert call_of(call).end_sent_at == after(2)
+    assert call_of(call).end_sent_at == after(7)
 
 
 def test_given_the_broker_is_down_when_a_call_is_ended_then_the_message_is_processed_and_kept(
@@ -236,7 +236,7 @@ def test_given_the_broker_is_down_when_a_call_is_ended_then_the_message_is_proce
         call = refused_call(vapi, control_server.url("live"))
 
     clock.at(10)
-    assert ends.overdue() == [call_of(call).pk]
+    assert ends.take_overdue() == [call_of(call).pk]
 
 
 def test_given_a_sent_order_when_the_task_runs_again_then_nothing_more_is_sent(
@@ -309,15 +309,16 @@ def test_given_a_control_url_that_never_works_when_all_attempts_failed_then_staf
 
     due = []
     end_tasks.run()
-    while (retry_at := call_of(call).end_retry_at) is not None:
-        seconds = (retry_at - START).total_seconds()
+    while len(control_server.received) < ends.ATTEMPTS_BEFORE_ATTENTION:
+        seconds = (call_of(call).end_retry_at - START).total_seconds()
         due.append(seconds)
         clock.at(seconds)
         assert send_overdue_ends() == 1
         end_tasks.run()
 
-    assert due == [0.5, 1.5, 3.5, 7.5, 15.5, 31.5, 63.5, 127.5, 255.5]
-    assert len(control_server.received) == ends.MAX_END_ATTEMPTS
+    assert due == [0.5, 1.5, 3.5, 7.5, 15.5, 31.5, 63.5, 127.5, 247.5]
+    # And it is sent on, for as long as the call lives.
+    assert call_of(call).end_retry_at == after(247.5) + ends.LONGEST_PAUSE
     assert "could not be ended" in call_of(call).attention
     assert "answered 500" in call_of(call).attention
 
@@ -370,11 +371,10 @@ def test_given_all_attempts_failed_when_the_call_shows_life_again_then_it_is_tri
 ) -> None:
     call = refused_call(vapi, None)
     end_tasks.run()
-    for seconds in (0.5, 1.5, 3.5, 7.5, 15.5, 31.5, 63.5, 127.5, 255.5):
+    for seconds in (0.5, 1.5, 3.5, 7.5, 15.5, 31.5, 63.5, 127.5, 247.5):
         clock.at(seconds)
         send_overdue_ends()
         end_tasks.run()
-    assert call_of(call).end_retry_at is None
     assert "no control address" in call_of(call).attention
 
     call.control_url = control_server.url("late")

@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from calls import ends, live
+from calls import ends, live, tasks
 from calls.models import Call
 from tests.factories import OrganizationFactory, PhoneNumberFactory
 from tests.wallets.steps import release, suspend, top_up
@@ -203,7 +203,7 @@ def test_an_end_that_vapi_refused_is_sent_again_by_the_sweep(started, clock, tol
     control_server.answers = [500]
     sweep_until(clock, 58)
     clock.at(60)
-    ends.send_ends(ends.overdue())
+    ends.send_ends(ends.take_overdue())
     assert told(call) == ["say", "end-call", "end-call"]
     assert call_of(call).end_sent_at == after(60)
 
@@ -225,3 +225,35 @@ def test_moments_that_come_before_the_sweep_after_next_are_scheduled(started, cl
     assert live.moments_to_come() == []
     clock.at(50)
     assert live.moments_to_come() == [after(58)]
+
+
+def test_a_sweep_that_was_scheduled_for_a_moment_schedules_none_for_other_moments(
+    started, clock, monkeypatch
+):
+    """Or sweeps would double with every moment at which a call is due."""
+    started(OrganizationFactory(funded_pence=10_000), count=3)
+    clock.at(265)
+    scheduled = []
+    monkeypatch.setattr(ends, "sweep_at", lambda moments: scheduled.extend(moments))
+    tasks.watch_due_calls()
+    assert scheduled == []
+    tasks.watch_live_calls()
+    assert len(scheduled) == 3
+
+
+def test_a_call_whose_end_nobody_saw_holds_no_more_of_the_wallet_and_staff_are_told(
+    vapi, clock, control_server, told
+):
+    organization = OrganizationFactory(funded_pence=100_000)
+    number = PhoneNumberFactory(organization=organization, assistant__max_duration_seconds=600)
+    call = VapiCall(number=number, control_url=control_server.url("stuck"))
+    clock.at(0)
+    vapi.send(call.assistant_request(START))
+    vapi.send(call.status("in-progress", START))
+
+    sweep_until(clock, 3600)
+
+    assert [body["type"] for _, body in control_server.received] == ["end-call"]
+    assert held_pence(call) < 49 * 20
+    assert "Its end was not seen" in call_of(call).attention
+    assert call_of(call).money_ended_at is None

@@ -168,7 +168,7 @@ def after(seconds: float) -> datetime:
 
 def send_overdue_ends() -> int:
     """Send the orders to end that are due again, as the sweep does; returns how many."""
-    overdue = ends.overdue()
+    overdue = ends.take_overdue()
     ends.send_ends(overdue)
     return len(overdue)
 

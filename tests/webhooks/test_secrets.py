@@ -201,7 +201,7 @@ def test_given_a_control_url_that_fails_when_the_order_is_sent_then_no_marker_is
     answer: int | None,
 ) -> None:
     monkeypatch.setattr(vapi_control, "CONTROL_TIMEOUT_SECONDS", 0.1)
-    monkeypatch.setattr(ends, "MAX_END_ATTEMPTS", 2)
+    monkeypatch.setattr(ends, "ATTEMPTS_BEFORE_ATTENTION", 2)
     end_a_call(vapi, clock, call)
     control_server.answers = [answer, answer]
 

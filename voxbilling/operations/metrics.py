@@ -27,7 +27,9 @@ def metrics(request: HttpRequest) -> HttpResponse:
     try:
         return _text("".join(map(_lines, _figures())), status=200)
     except DatabaseError:
-        return _text("The database is not available.\n", status=503)
+        unavailable = _text("The database is not available.\n", status=503)
+        unavailable["Retry-After"] = "5"
+        return unavailable
 
 
 def _knows_the_token(request: HttpRequest) -> bool:
