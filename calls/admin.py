@@ -89,11 +89,12 @@ class CallAdmin(ReadOnlyAdmin):
         "duration_seconds",
         "charged_pence",
         "uncollected_pence",
+        "settled_from",
         "vapi_cost_pence",
         "review_reason",
         "attention",
     ]
-    list_filter = [NeedsAttention, "authorization", "vapi_status"]
+    list_filter = [NeedsAttention, "authorization", "settled_from", "vapi_status"]
     list_select_related = ["organization"]
     ordering = ["-created_at"]
     search_fields = ["=call_id", "=vapi_call_id", "organization__name"]

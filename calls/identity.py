@@ -174,9 +174,7 @@ def _displace(claim: Call | CreditReservation, vapi_call_id: str) -> None:
     if claim.vapi_call_id == vapi_call_id:
         claim.vapi_call_id = None
         # Nothing can be heard of it any more.
-        claim.ended_at = claim.ended_at or timezone.now()
-        claim.control_url_encrypted = ""
-        claim.end_retry_at = None
+        claim.end(claim.ended_at or timezone.now())
         claim.reconcile_at = None
         claim.review_reason = ""
     claim.save()

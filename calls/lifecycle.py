@@ -209,11 +209,8 @@ def _keep_alive(locked: LockedCall, received_at: datetime) -> str:
 
 def mark_ended(call: Call, ended_reason: str | None, ended_at: datetime) -> None:
     """Note that a call is over; the caller holds its lock, and saves it."""
-    call.ended_at = ended_at
+    call.end(ended_at)
     call.ended_reason = ended_reason or ""
-    call.control_url_encrypted = ""
-    call.check_at = None
-    call.end_retry_at = None
 
 
 def _plausible(occurred_at: datetime | None, received_at: datetime) -> datetime:

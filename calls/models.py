@@ -323,6 +323,13 @@ class Call(models.Model):
             self.end_ordered_at is not None and self.end_sent_at is None and self.ended_at is None
         )
 
+    def end(self, ended_at: datetime) -> None:
+        """Note that the call is over: nothing is watched or sent any more; the caller saves."""
+        self.ended_at = ended_at
+        self.control_url_encrypted = ""
+        self.end_retry_at = None
+        self.check_at = None
+
     def add_attention(self, sentence: str) -> None:
         """Show a sentence to staff, once; the caller saves."""
         lines = self.attention.splitlines()

@@ -89,7 +89,8 @@ def commit(*, organization_id: UUID, call_id: str, duration_seconds: int) -> Set
         call_id=call.call_id, duration_seconds=duration_seconds, organization_id=organization_id
     )
     if call.settled_at is None:
-        call.settled_at = call.ended_at = timezone.now()
+        call.settled_at = timezone.now()
+        call.end(call.settled_at)
         call.settled_from = Call.SettledFrom.CUSTOMER
         call.duration_seconds = settlement.duration_seconds
         call.charged_pence = settlement.actual_cost_pence - settlement.uncollected_pence

@@ -85,6 +85,18 @@ def test_given_a_hold_when_committed_then_the_call_has_ended_and_says_who_settle
     assert_money(organization, balance=10_000 - 98)
 
 
+def test_given_a_call_that_a_scheduler_checks_when_committed_then_it_is_watched_no_more(
+    vapi: Vapi, clock: Clock, organization: Organization
+) -> None:
+    reserve(organization, "a")
+    assert vapi.check(VapiCall(id="a"), 30)["endCall"] is False
+
+    commit(organization, "a", 61)
+
+    assert Call.objects.get().check_at is None
+    assert_money(organization, balance=10_000 - 98)
+
+
 def test_given_no_reservation_when_committed_then_the_call_is_charged_directly(
     organization: Organization,
 ) -> None:
@@ -144,6 +156,17 @@ def test_given_vapis_id_later_when_reserved_again_then_it_is_learned(
     assert (again.duplicate, again.reservation_id) == (True, first.reservation_id)
     assert Call.objects.get().vapi_call_id == CreditReservation.objects.get().vapi_call_id == "v"
     assert reserve(organization, "v").reservation_id == first.reservation_id
+
+
+def test_given_a_settled_call_when_vapis_id_comes_then_it_is_refused(
+    organization: Organization,
+) -> None:
+    commit(organization, "a", 1)
+
+    with pytest.raises(ledger.IdempotencyConflict, match="is settled"), nothing_changes():
+        reserve(organization, "a", vapi_call_id="v")
+
+    assert Call.objects.get().vapi_call_id is None
 
 
 @pytest.mark.parametrize(
@@ -248,7 +271,10 @@ def test_given_a_call_of_vapis_without_a_hold_when_reserved_then_refused(
     )
 
     with pytest.raises(SettledByVapi), nothing_changes():
-        reserve(poor, call.id)
+        reserve(poor, "mine", vapi_call_id=call.id)
+    # That it means Vapi's call is kept.
+    with pytest.raises(SettledByVapi), nothing_changes():
+        commit(poor, "mine", 60)
 
 
 def test_given_a_call_of_vapis_when_reserved_by_an_id_of_ones_own_then_that_does_not_settle_it(
@@ -371,7 +397,7 @@ def test_given_what_was_owed_and_is_owed_no_more_when_it_was_shorter_then_staff_
     assert_money(owner, balance=51)
 
 
-def test_given_a_report_that_cannot_be_believed_when_settled_before_then_the_program_is_believed(
+def test_given_a_report_that_says_no_duration_when_settled_before_then_vapi_is_asked(
     vapi: Vapi, clock: Clock, organization: Organization, call: VapiCall
 ) -> None:
     commit(organization, call.id, 60)
@@ -380,7 +406,8 @@ def test_given_a_report_that_cannot_be_believed_when_settled_before_then_the_pro
 
     known = call_of(call)
     assert (known.settled_from, known.charged_pence) == ("customer", 49)
-    assert "The report says neither" in known.attention
+    # Vapi is asked for its own record.
+    assert known.reconcile_at is not None
     assert_money(organization, balance=10_000 - 49)
 
 
@@ -427,7 +454,26 @@ def test_given_a_settled_call_when_vapi_asks_for_it_then_the_caller_hears_a_refu
 
     assert "error" in vapi.send(call.assistant_request(START))
 
+    assert WebhookEvent.objects.get().outcome.startswith("Refused: ")
+    assert call_of(call).authorization == "refused"
     assert_money(organization, balance=10_000)
+
+
+def test_given_a_claim_whose_hold_lapsed_when_vapi_shows_the_call_alive_then_it_is_ended(
+    vapi: Vapi, clock: Clock, organization: Organization, call: VapiCall
+) -> None:
+    clock.at(0)
+    reserve(organization, call.id)
+    clock.at(1_801)
+    assert ledger.cleanup_expired_reservations() == 1
+
+    vapi.send(call.status("in-progress", after(1_801)))
+
+    assert WebhookEvent.objects.get().outcome.startswith("Refused, and ended: ")
+    assert call_of(call).end_ordered_at == after(1_801)
+    clock.at(1_900)
+    vapi.send(call.report(after(1_801), after(1_862)))
+    assert_money(organization, balance=10_000 - 98)
 
 
 def test_given_a_settled_call_when_a_scheduler_checks_it_then_it_ends(

@@ -33,7 +33,7 @@ REFUSALS = (ledger.IdempotencyConflict, SettledByVapi)
 
 @pytest.fixture(autouse=True)
 def nothing_is_sent(monkeypatch):
-    monkeypatch.setattr("calls.kill_switch.send_end.delay", lambda call_pk: None)
+    monkeypatch.setattr("calls.ends.send_end.delay", lambda call_pk: None)
 
 
 def race(seed, *commands):

@@ -29,6 +29,7 @@ class Wallet:
     owed: int = 0
     limit: int = 0
     suspended: bool = False
+    reductions: int = 0  # recoveries and write-offs so far
     keys: dict = field(default_factory=dict)  # (operation, key) → (details, figures)
 
     def reserved(self, calls) -> int:
@@ -46,6 +47,7 @@ class Call:
     expires: float
     settlement: dict | None = None
     correction: dict | None = None
+    reductions_before: int = 0
 
 
 class ReferenceLedger:
@@ -75,8 +77,11 @@ class ReferenceLedger:
         if named:
             meant = self.find_by(vapi=vapi_call_id) or self.find_by(vapi=call_id)
             meant = meant or self.find_by(own=call_id) or self.find_by(own=vapi_call_id)
-            if len(named) == 1:
-                meant.vapi_call_id = meant.vapi_call_id or vapi_call_id
+            if len(named) == 1 and meant.vapi_call_id is None and vapi_call_id:
+                if meant.status == "active":
+                    meant.vapi_call_id = vapi_call_id
+                elif vapi_call_id != meant.call_id:
+                    return "IdempotencyConflict"
             return {"reserved_pence": meant.hold, "active": meant.status == "active"}
         if wallet.suspended:
             return "OrganizationSuspended"
@@ -140,6 +145,7 @@ class ReferenceLedger:
                 call.status = "committed"
             wallet.balance -= charged
             wallet.owed += cost - charged
+            call.reductions_before = wallet.reductions
             call.settlement = {
                 "reserved_pence": held,
                 "actual_cost_pence": cost,
@@ -167,7 +173,9 @@ class ReferenceLedger:
                 more_owed = change - paid
             else:
                 less_owed = min(-change, owed)
-                more_owed = -min(less_owed, wallet.owed)
+                # Once anything was recovered or written off, what is owed may be other calls'.
+                reduced_since = taken + owed and wallet.reductions > call.reductions_before
+                more_owed = 0 if reduced_since else -less_owed
                 unclear = less_owed + more_owed
                 paid = change + less_owed
             wallet.owed += more_owed
@@ -264,6 +272,7 @@ class ReferenceLedger:
             if pays and self.free(wallet) < pence:
                 return "InsufficientBalance"
             wallet.owed -= pence
+            wallet.reductions += 1
             wallet.balance -= pence if pays else 0
             return {"owed_change_pence": -pence}
 

@@ -23,6 +23,7 @@ from tests.wallets.invariants import (
     wallet_figures,
 )
 from tests.wallets.steps import (
+    adjust,
     buy,
     commit,
     expire_all_holds,
@@ -957,7 +958,7 @@ def test_a_correction_that_gives_back_more_than_was_left_owed(corrected):
 )
 def test_a_correction_that_moves_money_and_what_is_owed_in_opposite_directions(corrected, changes):
     commit("another", 60 * 19, organization_id=corrected.pk)
-    top_up(corrected, 902 - wallet_figures(corrected).balance_pence)
+    adjust(corrected, 902 - wallet_figures(corrected).balance_pence)
     owed = wallet_figures(corrected).owed_pence
     change = changes["owed_after_pence"] - 10
     with refused(CHECK_VIOLATION, constraint="credit_transactions_type_moves_owed"):

@@ -154,6 +154,21 @@ def test_given_what_was_owed_is_owed_no_more_when_it_was_shorter_then_it_is_said
     assert wallet_figures(organization) == WalletFigures(before + 51, 0, 0)
 
 
+@pytest.mark.parametrize("settle_debt", [recover, write_off])
+def test_given_another_calls_debt_when_it_was_shorter_then_that_is_not_lowered(settle_debt):
+    organization = OrganizationFactory(recovers_owed_from_topups=False)
+    commit("call-1", 300, organization_id=organization.pk)  # 245 p owed
+    top_up(organization, 245)
+    settle_debt(organization, 245)
+    commit("other call", 6000, organization_id=organization.pk)
+    owed = wallet_figures(organization).owed_pence
+
+    result = correct(organization, "call-1", 0)
+
+    assert (result.transaction_id, result.unclear_pence) == (None, 245)
+    assert wallet_figures(organization).owed_pence == owed
+
+
 def test_given_a_call_all_written_off_when_it_was_shorter_then_there_is_nothing_to_give_back():
     organization = OrganizationFactory()
     commit("call-1", 61, organization_id=organization.pk)

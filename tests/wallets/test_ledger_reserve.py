@@ -189,6 +189,17 @@ def test_given_a_call_known_by_our_id_when_vapis_is_learned_then_its_report_find
     assert_ledger_intact()
 
 
+@pytest.mark.parametrize("close", [lambda: commit("call-1", 1), lambda: release("call-1")])
+def test_given_a_closed_hold_when_vapis_id_comes_then_it_is_not_given_to_it(organization, close):
+    reserve(organization)
+    close()
+
+    with pytest.raises(ledger.IdempotencyConflict, match="has closed"), nothing_changes():
+        reserve(organization, vapi_call_id="vapis")
+    with nothing_changes():
+        assert reserve(organization, vapi_call_id="call-1").duplicate
+
+
 def test_given_two_calls_when_an_id_of_each_is_named_then_vapis_id_decides(organization):
     reserve(organization, "a")
     by_vapi = reserve(organization, "b", vapi_call_id="v")

@@ -57,17 +57,18 @@ def reserve_call_credits(
         require_owner(reservation, organization)
     if existing:
         reservation = existing[0]
-        if len(existing) == 1 and reservation.vapi_call_id is None and vapi_call_id is not None:
-            if not reservation.is_active:
-                # What is over cannot be a call that Vapi has only now given its id: its tariff
-                # and its charge are those of another call.
-                raise IdempotencyConflict(
-                    "This call's hold has closed, so it cannot be given Vapi's id any more; "
-                    "reserve with a callId that is new."
-                )
+        is_new_id = reservation.vapi_call_id is None and vapi_call_id is not None
+        if len(existing) == 1 and is_new_id and reservation.is_active:
             # Learned late, or Vapi's own report of this call would be charged beside it.
             reservation.vapi_call_id = vapi_call_id
             reservation.save(update_fields=["vapi_call_id"])
+        elif len(existing) == 1 and is_new_id and vapi_call_id != reservation.call_id:
+            # What is over cannot be a call that Vapi has only now given its id: its tariff and its
+            # charge are those of another call.
+            raise IdempotencyConflict(
+                "This call's hold has closed, so it cannot be given Vapi's id any more; "
+                "reserve with a callId that is new."
+            )
         return reservation_result(organization, reservation, duplicate=True)
     if organization.is_suspended:
         raise OrganizationSuspended(organization.pk)
