@@ -14,7 +14,7 @@ from calls.models import Call
 REPORT_WAIT = timedelta(seconds=60)
 # How long a call that was announced may take to start.
 SILENCE = timedelta(minutes=2)
-# How long an order to end, which Vapi has taken, may take to show.
+# How long an order to end may take to show: if Vapi does not take it, the call may be over.
 END_WAIT = timedelta(seconds=15)
 # How long after its cap the end of a call may take to show.
 CAP_WAIT = timedelta(seconds=30)
@@ -36,6 +36,12 @@ def ask_again(call: Call) -> None:
     call.reconcile_at = max(soonest, _expected_by(call, now)) if call.awaits_vapi else None
 
 
+def expect_end(call: Call) -> None:
+    """A live call was ordered to end: note when Vapi is asked whether it did. The caller saves."""
+    if call.reconcile_at is not None:
+        call.reconcile_at = min(call.reconcile_at, timezone.now() + END_WAIT)
+
+
 def pause(attempts: int) -> timedelta:
     """How long Vapi is not asked about a call that it was asked about so many times."""
     if attempts == 0:
@@ -47,7 +53,7 @@ def _expected_by(call: Call, now: datetime) -> datetime:
     """When the next that Vapi has to say of a call should have come."""
     if call.ended_at is not None:
         return now + REPORT_WAIT
-    if call.end_sent_at is not None:
+    if call.end_ordered_at is not None:
         return now + END_WAIT
     if call.last_possible_second is not None:
         return max(call.last_possible_second + CAP_WAIT, now)

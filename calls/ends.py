@@ -70,9 +70,11 @@ def mark_end(call: Call, *, money_ended_at: datetime | None) -> None:
             call.add_attention("Vapi took the order to end this call, and the call went on.")
         call.end_sent_at = None
     call.end_retry_at = now + FIRST_END_RETRY
+    asking.expect_end(call)
 
 
 MARKED = [
+    "reconcile_at",
     "check_at",
     "end_ordered_at",
     "money_ended_at",
@@ -140,7 +142,6 @@ def _record(failures: Mapping[UUID, str | None]) -> None:
         call.end_retry_at = None
         if failure is None:
             call.end_sent_at = now
-            asking.ask_again(call)
         elif call.ended_at is None:
             logger.warning("call_end_failed", call_id=call.call_id, failure=failure)
             if call.end_attempts < MAX_END_ATTEMPTS:
@@ -148,9 +149,7 @@ def _record(failures: Mapping[UUID, str | None]) -> None:
             else:
                 call.add_attention(f"This call must end and could not be ended: {failure}")
     sweep_at(call.end_retry_at for call in calls)
-    Call.objects.bulk_update(
-        calls, ["end_attempts", "end_retry_at", "end_sent_at", "reconcile_at", "attention"]
-    )
+    Call.objects.bulk_update(calls, ["end_attempts", "end_retry_at", "end_sent_at", "attention"])
 
 
 def _warning(remaining_seconds: int) -> dict[str, str]:

@@ -1,6 +1,7 @@
 import pytest
 
 from calls import reconciliation, upstream
+from calls.models import VapiReading
 from telephony import vapi_call_pages
 from tests.calls.vapi_api import VapiApi
 from tests.webhooks.fixtures import clock, control_server, end_tasks, vapi
@@ -16,3 +17,9 @@ def vapi_api(monkeypatch: pytest.MonkeyPatch) -> VapiApi:
     monkeypatch.setattr(vapi_call_pages, "list_calls", api.list_calls)
     monkeypatch.setattr(reconciliation, "BATCH_SECONDS", 0)
     return api
+
+
+@pytest.fixture
+def nothing_read(db: None) -> None:
+    """Vapi's list was never read; the migrations begin on the day of the test run."""
+    VapiReading.objects.all().delete()

@@ -257,6 +257,23 @@ def test_given_an_order_to_end_that_showed_no_effect_when_vapi_is_asked_then_it_
     assert_money(wallet_of(call), balance=0, owed=49)
 
 
+def test_given_an_order_to_end_that_vapi_refuses_when_it_is_asked_then_the_call_is_settled(
+    inbound, vapi: Vapi, clock: Clock, vapi_api: VapiApi, control_server
+) -> None:
+    call = inbound(funded=49)
+    call.control_url = control_server.url(call.id)
+    vapi.send(call.status("in-progress", START))
+    # It had ended already, and no message told of it.
+    vapi_api.shows_ended(call, START, after(30))
+    control_server.answers = [404]
+    clock.at(58)
+    live.watch()
+    assert call_of(call).end_sent_at is None
+    assert sweep(clock, 73) == 1
+    assert_money(wallet_of(call), balance=0)
+    assert call_of(call).end_retry_at is None
+
+
 def test_given_both_last_messages_lost_when_the_cap_is_over_then_the_call_is_settled(
     inbound, clock: Clock, vapi_api: VapiApi
 ) -> None:

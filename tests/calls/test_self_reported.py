@@ -584,6 +584,8 @@ def test_given_facts_that_come_late_when_they_name_another_then_that_one_pays_fo
     assert call_of(call).organization == organization
     assert_money(organization, balance=10_000 - 98)
     assert_money(other, balance=10_000)
+    [displaced] = Call.objects.filter(organization=other)
+    assert (displaced.check_at, displaced.reconcile_at) == (None, None)
 
 
 def test_given_a_call_settled_by_vapi_when_late_facts_name_another_then_it_stays_settled(

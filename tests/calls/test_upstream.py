@@ -24,7 +24,7 @@ COMPARED = MIDNIGHT + 26 * HOUR
 
 
 @pytest.fixture
-def organization(clock: Clock, vapi_api: VapiApi) -> Organization:
+def organization(nothing_read: None, clock: Clock, vapi_api: VapiApi) -> Organization:
     clock.at(0)
     vapi_scan.scan()
     return OrganizationFactory(funded_pence=10_000)

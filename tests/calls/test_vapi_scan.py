@@ -22,7 +22,7 @@ FUNDED = 10_000
 
 
 @pytest.fixture(autouse=True)
-def begun(clock: Clock, vapi_api: VapiApi) -> None:
+def begun(nothing_read: None, clock: Clock, vapi_api: VapiApi) -> None:
     clock.at(0)
     assert vapi_scan.scan() == 0
 

@@ -50,6 +50,7 @@ def live_calls(control, count, *, paid_seconds, organizations=1):
                 call_id=name,
                 vapi_call_id=name,
                 announced_by_vapi=True,
+                reconcile_at=now + timedelta(hours=1),
                 phone_number=number,
                 authorization=Call.Authorization.AUTHORIZED,
                 vapi_status="in-progress",

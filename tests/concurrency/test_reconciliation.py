@@ -164,7 +164,7 @@ def test_two_scans_at_once_bill_each_call_once(vapi_api):
     ago = timezone.now() - timedelta(minutes=5)
     for call in calls:
         vapi_api.shows_ended(call, ago, ago + timedelta(seconds=30), updated_at=ago)
-    VapiReading.objects.create(scan_from=ago - timedelta(minutes=1))
+    VapiReading.objects.update_or_create(defaults={"scan_from": ago - timedelta(minutes=1)})
 
     outcomes = run_together([vapi_scan.scan] * 3)
 
@@ -181,7 +181,7 @@ def test_control_even_scans_that_read_the_same_list_bill_each_call_once(vapi_api
     ago = timezone.now() - timedelta(minutes=5)
     for call in calls:
         vapi_api.shows_ended(call, ago, ago + timedelta(seconds=30), updated_at=ago)
-    VapiReading.objects.create(scan_from=ago - timedelta(minutes=1))
+    VapiReading.objects.update_or_create(defaults={"scan_from": ago - timedelta(minutes=1)})
     monkeypatch.setattr(vapi_scan, "_take_reading", VapiReading.objects.get)
 
     outcomes = run_together([vapi_scan.scan] * 3)

@@ -61,7 +61,7 @@ class _Charge:
     settled_seconds: list[int | None] = field(default_factory=list)
     entries: int = 0
     taken_pence: int = 0
-    owed_pence: int = 0
+    unpaid_pence: int = 0
 
 
 def unsettled(truths: Sequence[Truth]) -> int:
@@ -98,10 +98,10 @@ def _judge_call(verdict: Verdict, truth: Truth, charge: _Charge) -> None:
         verdict.problems.append(f"{truth} {what}.")
 
     expected_pence = price_pence(truth.seconds)
-    charged_pence = charge.taken_pence + charge.owed_pence
+    charged_pence = charge.taken_pence + charge.unpaid_pence
     verdict.connected += truth.connected
     verdict.charged_pence += charge.taken_pence
-    verdict.overrun_pence += charge.owed_pence
+    verdict.overrun_pence += charge.unpaid_pence
     if len([seconds for seconds in charge.settled_seconds if seconds]) > 1 or charge.entries > 1:
         verdict.billed_twice += 1
         wrong(f"was charged {charge.entries} times")
@@ -130,7 +130,7 @@ def _charges() -> defaultdict[str, _Charge]:
         charge = charges[ids[entry.reservation_id]]
         charge.entries += entry.type == CreditTransaction.Type.CALL_DEDUCTION
         charge.taken_pence += entry.balance_before_pence - entry.balance_after_pence
-        charge.owed_pence += entry.owed_after_pence - entry.owed_before_pence
+        charge.unpaid_pence += entry.owed_after_pence - entry.owed_before_pence
     return charges
 
 
