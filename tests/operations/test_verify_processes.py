@@ -93,10 +93,10 @@ def test_a_whole_production_is_found_whole_until_beat_dies(environment, worker, 
     # Given worker and beat that have only been started, and the role that owns nothing
     assert verify(environment) == (0, [])
 
-    # When beat is killed, and a minute goes by
+    # When beat is killed, and half a minute goes by
     beat.kill()
     beat.wait()
-    exit_code, failures = verify(environment, seconds_later=60)
+    exit_code, failures = verify(environment, seconds_later=30)
 
     # Then beat is named, with what it should have published, and the sweeps that nobody started
     assert exit_code == 1
@@ -117,10 +117,10 @@ def test_a_dead_worker_is_named(environment, worker, beat):
 
     assert time.monotonic() - started > START_SECONDS
     assert exit_code == 1
-    assert failures == [
-        "✗ worker: none answers: start a Celery worker",
-        "✗ sweeps: none has ended well yet: look into the logs of worker and beat",
-    ]
+    worker_line, sweeps_line = failures
+    assert worker_line == "✗ worker: none answers: start a Celery worker"
+    # None has ended yet, and by the end of the wait the first of them are late: either may be said.
+    assert sweeps_line.startswith("✗ sweeps: ")
 
 
 def test_without_a_broker_and_with_roles_that_are_wrong_each_is_named(environment, servers):
