@@ -172,13 +172,13 @@ def test_it_finds_a_call_that_was_not_cut(live_server, monkeypatch):
 
 
 def test_it_finds_a_hold_that_was_given_back_too_early(live_server, clinic, monkeypatch):
-    end = lifecycle._end
+    end = lifecycle.mark_ended
 
     def end_and_release(call, *details):
         ledger.release_reservation(call_id=call.call_id)
         return end(call, *details)
 
-    monkeypatch.setattr(lifecycle, "_end", end_and_release)
+    monkeypatch.setattr(lifecycle, "mark_ended", end_and_release)
     assert complaints(live_server, clinic, lose_report=True) == [
         "The hold should wait for the report, and is released."
     ]
