@@ -79,8 +79,7 @@ def test_given_all_places_taken_then_the_next_of_the_kind_waits_for_one(server):
     waiting.join(0.2)
     assert waiting.is_alive()
     assert not server.inside.acquire(blocking=False)
-    server.may_go.set()
-    waiting.join(PATIENCE_SECONDS)
+    server.leave()
     assert len(server.done) == capacity.OTHER_PLACES + 1
 
 
