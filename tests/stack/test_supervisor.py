@@ -32,10 +32,13 @@ def names(stack) -> dict[str, str]:
     pid = stack.process.pid
     found = {}
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        # Between fork and exec, and while it ends, a process has no command line.
         cmdline = Path(f"/proc/{child}/cmdline")
-        eventually(cmdline.read_text, f"the command line of {child}")
-        command = cmdline.read_text().replace("\0", " ")
+        try:
+            # Between fork and exec, and while it ends, a process has no command line.
+            eventually(cmdline.read_text, f"the command line of {child}")
+            command = cmdline.read_text().replace("\0", " ")
+        except FileNotFoundError:
+            continue
         found[next((name for word, name in words.items() if word in command), command)] = int(child)
     return found
 
