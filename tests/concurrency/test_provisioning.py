@@ -288,7 +288,12 @@ def test_rent_and_release_at_once_charge_and_release_once(fake):
             ]
         )
 
-    assert all(outcome.succeeded for outcome in outcomes)
+        # A release that met a rent at work on the number is left to the sweep.
+        assert {type(outcome.error) for outcome in outcomes} <= {
+            type(None),
+            releases.ReleaseInProgress,
+        }
+        releases.resume_releases()
     number = PhoneNumber.objects.get()
     assert (number.status, number.rent_attempt_at) == ("released", None)
     paid = [entry[0] for entry in entries(organization)].count("number_rental")
