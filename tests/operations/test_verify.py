@@ -80,6 +80,22 @@ def test_what_is_recorded_is_read_back(tmp_path, monkeypatch):
     assert schema.MANIFEST.read_text() == committed
 
 
+def test_a_schema_that_was_restored_from_a_dump_is_the_same(db):
+    """A dump says what a check is as PostgreSQL spells it, and that is read again differently."""
+    checks = rows(
+        "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
+        " WHERE contype = 'c' AND connamespace = 'public'::regnamespace"
+    )
+    assert any("::text[]" in definition for _, _, definition in checks)
+
+    for table, name, definition in checks:
+        with connection.cursor() as cursor:
+            cursor.execute(f'ALTER TABLE {table} DROP CONSTRAINT "{name}"')
+            cursor.execute(f'ALTER TABLE {table} ADD CONSTRAINT "{name}" {definition}')
+
+    assert schema.read_schema() == schema.recorded_schema()
+
+
 BALANCE_ADDS_UP = "credit_transactions.credit_transactions_balance_adds_up"
 REPLACED_FUNCTION = (
     "CREATE OR REPLACE FUNCTION credit_transactions_refuse_change() RETURNS trigger"

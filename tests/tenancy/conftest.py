@@ -10,7 +10,16 @@ from calls.models import Appointment, Call
 from telephony.models import NumberOrder
 from tests.factories import OrganizationFactory, PhoneNumberFactory, UserFactory
 from wallets import ledger
-from wallets.models import CreditReservation, CreditTransaction, Membership, Organization
+from wallets.models import (
+    CreditReservation,
+    CreditTransaction,
+    Dispute,
+    Membership,
+    Organization,
+    PaymentProfile,
+    Refund,
+    TopUp,
+)
 from webhooks.models import WebhookEvent
 
 
@@ -40,13 +49,39 @@ def make_tenant(name: str) -> Tenant:
         attention=f"about {name}",
     )
     entry = CreditTransaction.objects.get(organization=organization)
+    user = UserFactory()
+    topup = TopUp.objects.create(
+        organization=organization,
+        origin="checkout",
+        amount_pence=1,
+        attention=f"about {name}",
+        created_at=timezone.now(),
+    )
     made = [
         organization,
-        Membership.objects.create(organization=organization, user=UserFactory()),
+        Membership.objects.create(organization=organization, user=user),
         CreditReservation.objects.get(organization=organization),
         entry,
         number.assistant,
         number,
+        PaymentProfile.objects.create(organization=organization),
+        topup,
+        Refund.objects.create(
+            organization=organization,
+            topup=topup,
+            amount_pence=1,
+            requested_by=user,
+            debit=entry,
+            created_at=timezone.now(),
+            work_due_at=timezone.now(),
+        ),
+        Dispute.objects.create(
+            organization=organization,
+            topup=topup,
+            amount_pence=1,
+            stripe_dispute_id=name,
+            created_at=timezone.now(),
+        ),
         NumberOrder.objects.create(
             organization=organization,
             idempotency_key=name,

@@ -5,6 +5,7 @@ anew. Names begin with the table that they belong to.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,6 +144,10 @@ FROM tenant
 """
 
 
+# A list of words in a check: `(ARRAY['a'::character varying, …])::text[]`.
+_LIST_OF_WORDS = re.compile(r"\(ARRAY\[((?:'[^']*'::character varying(?:, )?)+)\]\)::text\[\]")
+
+
 def read_schema() -> Schema:
     """What the database has now."""
     with transaction.atomic(), connection.cursor() as cursor:
@@ -151,7 +156,23 @@ def read_schema() -> Schema:
         cursor.execute(_SCHEMA, {"tenant": TENANT_ROLE})
         found = cursor.fetchall()
         transaction.set_rollback(True)
-    return {(kind, name): State(definition, enabled) for kind, name, definition, enabled in found}
+    return {
+        (kind, name): State(_spelled_alike(definition), enabled)
+        for kind, name, definition, enabled in found
+    }
+
+
+def _spelled_alike(definition: str) -> str:
+    """The definition as PostgreSQL spells it in a database that was restored from a dump.
+
+    There it has read its own words, and converts the items of a list one by one.
+    """
+    return _LIST_OF_WORDS.sub(
+        lambda words: (
+            "ARRAY[" + ", ".join(f"({word})::text" for word in words[1].split(", ")) + "]"
+        ),
+        definition,
+    )
 
 
 def recorded_schema() -> Schema:

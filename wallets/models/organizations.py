@@ -1,0 +1,190 @@
+"""Tenants with their wallets, and the people who belong to them."""
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+
+from wallets.pricing import SECONDS_PER_MINUTE, Tariff
+
+
+def default_rate_pence_per_minute() -> int:
+    return int(settings.CALL_RATE_PENCE_PER_MINUTE)
+
+
+def default_billing_increment_seconds() -> int:
+    return int(settings.BILLING_INCREMENT_SECONDS)
+
+
+class Organization(models.Model):
+    """A tenant with one wallet. Its row is what every money operation locks."""
+
+    class Status(models.TextChoices):
+        ACTIVE = "active"
+        SUSPENDED = "suspended"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(max_length=200)
+    status = models.CharField(
+        max_length=10, choices=Status.choices, default=Status.ACTIVE, editable=False
+    )
+    balance_pence = models.BigIntegerField(
+        default=0, editable=False, help_text="Paid in less charged, in pence."
+    )
+    reserved_pence = models.BigIntegerField(
+        default=0, editable=False, help_text="Sum of the active holds, in pence."
+    )
+    debt_limit_pence = models.BigIntegerField(
+        default=0,
+        editable=False,
+        help_text="How far below 0 calls may take the effective balance, in pence.",
+    )
+    owed_pence = models.BigIntegerField(
+        default=0,
+        editable=False,
+        help_text="What the wallet could not pay, not yet recovered or written off, in pence.",
+    )
+    last_sequence = models.BigIntegerField(
+        default=0, editable=False, help_text="The sequence of the last entry; 0 without entries."
+    )
+    # Running totals, since sums over entries would take longer with every call.
+    total_spent_pence = models.BigIntegerField(
+        default=0,
+        editable=False,
+        help_text="Charged for calls and assets, less what was refunded, in pence.",
+    )
+    total_topped_up_pence = models.BigIntegerField(
+        default=0, editable=False, help_text="Paid in by top-ups, in pence."
+    )
+    total_calls = models.BigIntegerField(
+        default=0, editable=False, help_text="Calls that were settled and lasted above 0 seconds."
+    )
+    low_balance_pence = models.PositiveIntegerField(
+        default=1000,
+        help_text="An effective balance below this counts as low, in pence.",
+    )
+    rate_pence_per_minute = models.PositiveIntegerField(default=default_rate_pence_per_minute)
+    billing_increment_seconds = models.PositiveIntegerField(
+        default=default_billing_increment_seconds
+    )
+    charges_voicemail = models.BooleanField(
+        default=True, help_text="Charge calls that a voicemail answered: Vapi charges them to us."
+    )
+    recovers_owed_from_topups = models.BooleanField(
+        default=True, help_text="Pay what is owed from each top-up, as an entry of its own."
+    )
+    auto_recharge_enabled = models.BooleanField(
+        default=False, help_text="Top up by the saved card when the effective balance runs low."
+    )
+    auto_recharge_amount_pence = models.PositiveBigIntegerField(
+        default=5000, help_text="What one automatic recharge pays in, in pence."
+    )
+    auto_recharge_threshold_pence = models.PositiveBigIntegerField(
+        default=1000, help_text="An effective balance below this starts a recharge, in pence."
+    )
+    auto_recharge_monthly_cap_pence = models.PositiveBigIntegerField(
+        default=50_000,
+        help_text="What automatic recharges pay in at most in a calendar month (UTC), in pence.",
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "organizations"
+        ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(reserved_pence__gte=0), name="organizations_reserved_not_negative"
+            ),
+            models.CheckConstraint(
+                condition=Q(owed_pence__gte=0), name="organizations_owed_not_negative"
+            ),
+            models.CheckConstraint(
+                condition=Q(debt_limit_pence__gte=0), name="organizations_debt_limit_not_negative"
+            ),
+            models.CheckConstraint(
+                condition=Q(balance_pence__gte=F("reserved_pence") - F("debt_limit_pence")),
+                name="organizations_within_debt_limit",
+            ),
+            models.CheckConstraint(
+                condition=Q(rate_pence_per_minute__gt=0, billing_increment_seconds__gt=0),
+                name="organizations_tariff_positive",
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=["active", "suspended"]), name="organizations_status_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(auto_recharge_amount_pence__gt=0),
+                name="organizations_recharge_amount_positive",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def effective_balance_pence(self) -> int:
+        """What is not held for calls, in pence; negative when a debt limit is in use."""
+        return self.balance_pence - self.reserved_pence
+
+    @property
+    def spendable_on_calls_pence(self) -> int:
+        """What calls can spend: the effective balance and the debt limit, in pence."""
+        return self.effective_balance_pence + self.debt_limit_pence
+
+    @property
+    def is_suspended(self) -> bool:
+        return self.status == self.Status.SUSPENDED
+
+    @property
+    def is_low_balance(self) -> bool:
+        return self.effective_balance_pence < self.low_balance_pence
+
+    @property
+    def tariff(self) -> Tariff:
+        return Tariff(
+            rate_pence_per_minute=self.rate_pence_per_minute,
+            billing_increment_seconds=self.billing_increment_seconds,
+        )
+
+    @property
+    def estimated_minutes_remaining(self) -> int:
+        """Whole minutes that what calls can spend pays for."""
+        return self.tariff.affordable_seconds(self.spendable_on_calls_pence) // SECONDS_PER_MINUTE
+
+    @property
+    def balance_formatted(self) -> str:
+        """The balance in pounds, as people write it; a debt is never hidden."""
+        pounds, pence = divmod(abs(self.balance_pence), 100)
+        return f"{'−' if self.balance_pence < 0 else ''}£{pounds}.{pence:02}"
+
+
+class Membership(models.Model):
+    """A person's place in an organization: owners may spend, viewers may only read."""
+
+    class Role(models.TextChoices):
+        OWNER = "owner"
+        VIEWER = "viewer"
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships"
+    )
+    organization = models.ForeignKey(
+        Organization, on_delete=models.CASCADE, related_name="memberships"
+    )
+    role = models.CharField(max_length=10, choices=Role.choices, default=Role.VIEWER)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "memberships"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user", "organization"], name="memberships_once_per_organization"
+            ),
+            models.CheckConstraint(
+                condition=Q(role__in=["owner", "viewer"]), name="memberships_role_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.organization} ({self.role})"
