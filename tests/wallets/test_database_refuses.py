@@ -559,7 +559,7 @@ CHANGES_OF_ENTRIES = {
     "update to the same": "UPDATE credit_transactions SET amount_pence = amount_pence",
     "delete": "DELETE FROM credit_transactions",
     "delete of no row": "DELETE FROM credit_transactions WHERE false",
-    "truncate": "TRUNCATE credit_transactions, number_orders",
+    "truncate": "TRUNCATE credit_transactions, number_orders, topups, refunds, disputes",
     "truncate with cascade": "TRUNCATE credit_transactions CASCADE",
     "upsert": """
         INSERT INTO credit_transactions SELECT * FROM credit_transactions
