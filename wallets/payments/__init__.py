@@ -1,0 +1,1 @@
+"""Money between Stripe and wallets: top-ups, cards, recharges, refunds and disputes."""
