@@ -6,11 +6,10 @@ the sweep finds and sends. Nothing here waits for Vapi under a lock.
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from functools import partial
 from uuid import UUID
 
 import structlog
-from celery import current_app, shared_task
+from celery import shared_task
 from django.db import transaction
 from django.utils import timezone
 
@@ -18,6 +17,7 @@ from calls import asking
 from calls.models import Call
 from calls.secrets import decrypt_control_url
 from telephony.vapi_control import ControlMessage, send_control
+from voxbilling.after_commit import send_after_commit
 
 logger = structlog.get_logger(__name__)
 
@@ -52,8 +52,7 @@ def sweep_at(moments: Iterable[datetime | None]) -> None:
     """
     soon = timezone.now() + 2 * SWEEP_INTERVAL
     for moment in {_rounded_up(moment) for moment in moments if moment and moment <= soon}:
-        sweep = partial(current_app.send_task, SWEEP_TASK, eta=moment, expires=_SWEEP_EXPIRES)
-        transaction.on_commit(sweep, robust=True)
+        send_after_commit(SWEEP_TASK, eta=moment, expires=_SWEEP_EXPIRES)
 
 
 def mark_end(call: Call, *, money_ended_at: datetime | None) -> None:
