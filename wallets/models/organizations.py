@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import F, Q
 
+from wallets.formats import pounds
 from wallets.pricing import SECONDS_PER_MINUTE, Tariff
 
 
@@ -204,8 +205,7 @@ class Organization(models.Model):
     @property
     def balance_formatted(self) -> str:
         """The balance in pounds, as people write it; a debt is never hidden."""
-        pounds, pence = divmod(abs(self.balance_pence), 100)
-        return f"{'−' if self.balance_pence < 0 else ''}£{pounds}.{pence:02}"
+        return pounds(self.balance_pence)
 
 
 class Membership(models.Model):
