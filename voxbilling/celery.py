@@ -35,6 +35,10 @@ app.conf.beat_schedule = {
     "resume_number_releases": _every(30, "telephony.tasks.resume_number_releases"),
     "charge_number_rents": _every(300, "telephony.tasks.charge_number_rents"),
     "send_alerts": _every(60, "wallets.tasks.send_alerts"),
+    "ask_about_topups": _every(60, "wallets.tasks.ask_about_topups"),
+    "keep_cards": _every(60, "wallets.tasks.keep_cards"),
+    "resume_refunds": _every(60, "wallets.tasks.resume_refunds"),
+    "fetch_missed_events": _every(300, "webhooks.tasks.fetch_missed_events"),
     "check_ledger": _every(3600, "wallets.tasks.check_ledger"),
 }
 

@@ -4,6 +4,7 @@ import structlog
 from celery import shared_task
 
 from wallets.alerts.sending import send_due
+from wallets.payments import asking, cards, refunds
 from wallets.selectors import ledger_differences
 
 logger = structlog.get_logger(__name__)
@@ -28,3 +29,21 @@ def check_ledger() -> int:
 def send_alerts() -> int:
     """Send the e-mails that are due; returns how many were sent."""
     return send_due()
+
+
+@shared_task
+def ask_about_topups() -> int:
+    """Ask Stripe about top-ups that are still open; returns how many."""
+    return asking.ask_about_topups()
+
+
+@shared_task
+def keep_cards() -> int:
+    """Keep the cards of paid top-ups, with consent; returns how many were asked for."""
+    return cards.keep_cards()
+
+
+@shared_task
+def resume_refunds() -> int:
+    """Ask Stripe about refunds whose outcome is not known; returns how many."""
+    return refunds.resume_refunds()

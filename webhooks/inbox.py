@@ -1,11 +1,12 @@
 """The inbox: store once, process in one transaction, remember the outcome and the answer.
 
-A message is known by the SHA-256 of its source and raw body. An error is recorded outside the
-transaction that it broke, retried with growing pauses, and then shown to staff, who can replay it.
+A message of Vapi's is known by the SHA-256 of its source and raw body, an event of Stripe's by its
+id, since Stripe words it anew with each delivery. An error is recorded outside the transaction that
+it broke, retried with growing pauses, and then shown to staff, who can replay it.
 """
 
 import hashlib
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -18,12 +19,15 @@ from calls.outcomes import Outcome
 from calls.secrets import decrypt_control_url, encrypt_control_url
 from voxbilling import untrusted
 from voxbilling.storable_text import storable
-from webhooks import vapi_messages
+from wallets.payments import chargebacks, refunds, stripe_client, topups
+from wallets.payments.facts import Heard
+from webhooks import stripe_events, vapi_messages
 from webhooks.models import WebhookEvent
 from webhooks.patience import transaction_in_time
 
 logger = structlog.get_logger(__name__)
 
+Source = WebhookEvent.Source
 Status = WebhookEvent.Status
 
 # A message that was stored and never processed, because the process died, is picked up after this.
@@ -45,15 +49,42 @@ def receive_vapi(raw_body: bytes) -> dict[str, Any] | None:
     """
     received_at = timezone.now()
     picked = vapi_messages.pick(untrusted.load(raw_body))
-    message_type = picked.storable.get("message", {}).get("type", "")
+    message = picked.storable.get("message", {})
+    event = _event(
+        Source.VAPI,
+        identity=raw_body,
+        type=message.get("type", ""),
+        vapi_call_id=message.get("call", {}).get("id", ""),
+        payload=picked.storable,
+        control_url_encrypted=encrypt_control_url(picked.control_url),
+        received_at=received_at,
+    )
     try:
-        event_id = _store(raw_body, picked, message_type, received_at)
-        return process(event_id)
+        return process(_store(event))
     except DatabaseError:
-        if _caller_waits(message_type):
+        if _caller_waits(event):
             logger.exception("assistant_request_not_stored")
             return SOMETHING_WRONG
         raise
+
+
+def receive_stripe(document: object) -> None:
+    """Store and process an event of Stripe's, whose signature was verified or that we fetched.
+
+    Raises MalformedBody if it names no id, and DatabaseError if it could not be stored: then it has
+    to be sent again.
+    """
+    payload = stripe_events.pick(document)
+    if "id" not in payload:
+        raise untrusted.MalformedBody("The body is no event of Stripe's: it has no id.")
+    event = _event(
+        Source.STRIPE,
+        identity=payload["id"].encode(),
+        type=payload.get("type", ""),
+        payload=payload,
+        received_at=timezone.now(),
+    )
+    process(_store(event))
 
 
 def process(event_id: UUID) -> dict[str, Any] | None:
@@ -91,7 +122,8 @@ def retry_due_events() -> int:
 def replay(event_id: UUID) -> dict[str, Any] | None:
     """Process a message once more, whatever became of it before; for staff.
 
-    Safe for a message that was processed: a call is authorized once and settled once.
+    Safe for a message that was processed: a call is authorized once and settled once, and a payment
+    is credited once.
     """
     WebhookEvent.objects.filter(pk=event_id).update(
         status=Status.PENDING, next_attempt_at=timezone.now(), attempts=0
@@ -99,26 +131,21 @@ def replay(event_id: UUID) -> dict[str, Any] | None:
     return process(event_id)
 
 
-@transaction_in_time()
-def _store(
-    raw_body: bytes,
-    picked: vapi_messages.Picked,
-    message_type: str,
-    received_at: datetime,
-) -> UUID:
-    digest = hashlib.sha256(b"vapi:" + raw_body)
-    event = WebhookEvent(
-        # The same for the same body, so a duplicate needs no look-up.
+def _event(source: Source, *, identity: bytes, type: str, **fields: Any) -> WebhookEvent:
+    digest = hashlib.sha256(f"{source}:".encode() + identity)
+    return WebhookEvent(
+        # The same for the same message, so a duplicate needs no look-up.
         id=UUID(bytes=digest.digest()[:16]),
-        source=WebhookEvent.Source.VAPI,
+        source=source,
         digest=digest.hexdigest(),
-        type=message_type[:100],
-        vapi_call_id=picked.storable.get("message", {}).get("call", {}).get("id", ""),
-        payload=picked.storable,
-        control_url_encrypted=encrypt_control_url(picked.control_url),
-        received_at=received_at,
-        next_attempt_at=received_at + FIRST_RETRY,
+        type=type[:100],
+        next_attempt_at=fields["received_at"] + FIRST_RETRY,
+        **fields,
     )
+
+
+@transaction_in_time()
+def _store(event: WebhookEvent) -> UUID:
     # A duplicate is no error: whoever came first has stored it.
     WebhookEvent.objects.bulk_create([event], ignore_conflicts=True)
     return event.pk
@@ -129,8 +156,7 @@ def _process_once(event_id: UUID) -> dict[str, Any] | None:
     event = _lock_event(event_id)
     if event.status != Status.PENDING:
         return event.answer
-    message = vapi_messages.read(event.payload, decrypt_control_url(event.control_url_encrypted))
-    outcome = _handle(message, event.received_at)
+    outcome = _handle_vapi(event) if event.source == Source.VAPI else _handle_stripe(event)
     event.status = Status.PROCESSED if outcome.usable else Status.UNUSABLE
     event.organization_id = outcome.organization_id
     event.outcome = outcome.text[:500]
@@ -143,7 +169,9 @@ def _process_once(event_id: UUID) -> dict[str, Any] | None:
     return outcome.answer
 
 
-def _handle(message: vapi_messages.Message, received_at: datetime) -> Outcome:
+def _handle_vapi(event: WebhookEvent) -> Outcome:
+    received_at = event.received_at
+    message = vapi_messages.read(event.payload, decrypt_control_url(event.control_url_encrypted))
     match message:
         case vapi_messages.AssistantRequest():
             return lifecycle.authorize(
@@ -171,8 +199,41 @@ def _handle(message: vapi_messages.Message, received_at: datetime) -> Outcome:
             return Outcome(text=message.reason)
         case vapi_messages.Unusable():
             # A caller who waits is answered, also when nobody can tell which call it is.
-            answer = SOMETHING_WRONG if _caller_waits(message.type) else None
+            answer = SOMETHING_WRONG if _caller_waits(event) else None
             return Outcome(text=message.reason, usable=False, answer=answer)
+
+
+def _handle_stripe(event: WebhookEvent) -> Outcome:
+    heard = _hear(stripe_events.read(event.payload))
+    return Outcome(text=heard.text, usable=heard.usable, organization_id=heard.organization_id)
+
+
+def _hear(message: stripe_events.Event) -> Heard:
+    if message.is_live != stripe_client.is_live():
+        kind = "live" if message.is_live else "test"
+        return Heard(
+            text=f"A {kind} event, and our key is for the other mode: nothing was done.",
+            usable=False,
+        )
+    match message.fact:
+        case stripe_events.Paid(payment):
+            return topups.credit(payment)
+        case stripe_events.Processing(payment):
+            return topups.processing(payment)
+        case stripe_events.Failure() as failure:
+            return topups.failed(failure)
+        case stripe_events.Expired(topup_id):
+            return topups.expired(topup_id)
+        case stripe_events.RefundedTotal() as total:
+            return chargebacks.refunded_at_stripe(total)
+        case stripe_events.DisputeNews() as dispute:
+            return chargebacks.disputed(dispute)
+        case stripe_events.RefundNews() as refund:
+            return refunds.heard(refund)
+        case stripe_events.NotNeeded(reason):
+            return Heard(text=reason)
+        case stripe_events.Unusable(reason):
+            return Heard(text=reason, usable=False)
 
 
 @transaction_in_time()
@@ -187,7 +248,7 @@ def _record_failure(event_id: UUID, error: Exception) -> dict[str, Any] | None:
         return event.answer
     event.attempts += 1
     event.last_error = storable(f"{type(error).__name__}: {error}"[:2000])
-    caller_waits = _caller_waits(event.type)
+    caller_waits = _caller_waits(event)
     if caller_waits:
         event.answer = SOMETHING_WRONG
     if caller_waits or event.attempts >= MAX_ATTEMPTS:
@@ -201,9 +262,9 @@ def _record_failure(event_id: UUID, error: Exception) -> dict[str, Any] | None:
     return event.answer
 
 
-def _caller_waits(message_type: str | None) -> bool:
+def _caller_waits(event: WebhookEvent) -> bool:
     """Whether a caller hears the answer to such a message, or silence."""
-    return message_type == "assistant-request"
+    return event.source == Source.VAPI and event.type == "assistant-request"
 
 
 def _lock_event(event_id: UUID) -> WebhookEvent:

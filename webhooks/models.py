@@ -13,6 +13,7 @@ class WebhookEvent(models.Model):
 
     class Source(models.TextChoices):
         VAPI = "vapi"
+        STRIPE = "stripe"
 
     class Status(models.TextChoices):
         PENDING = "pending", "to be processed"
@@ -23,7 +24,9 @@ class WebhookEvent(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     source = models.CharField(max_length=10, choices=Source.choices)
     digest = models.CharField(
-        max_length=64, unique=True, help_text="SHA-256 of the source and the raw body, in hex."
+        max_length=64,
+        unique=True,
+        help_text="SHA-256 of the source and the raw body, or Stripe's event id, in hex.",
     )
     type = models.CharField(max_length=100, blank=True)
     vapi_call_id = models.CharField(max_length=200, blank=True, db_index=True)
@@ -68,3 +71,28 @@ class WebhookEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.type or 'message'} from {self.source}, {self.received_at:%Y-%m-%d %H:%M:%S}"
+
+
+class StripeReading(models.Model):
+    """How far Stripe's list of undelivered events was read; one row."""
+
+    THE_ONE = 1
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=THE_ONE)
+    after_event_id = models.CharField(
+        max_length=200,
+        blank=True,
+        help_text="Where the list, which begins with the newest, is read on; empty for its begin.",
+    )
+    reading_until = models.DateTimeField(
+        null=True, blank=True, help_text="Nobody else reads the list until then."
+    )
+
+    class Meta:
+        db_table = "stripe_reading"
+        constraints = [
+            models.CheckConstraint(condition=Q(id=1), name="stripe_reading_one_row"),
+        ]
+
+    def __str__(self) -> str:
+        return f"read to {self.after_event_id or 'the end'}"

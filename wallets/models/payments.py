@@ -70,7 +70,7 @@ class PaymentProfile(models.Model):
 class TopUp(models.Model):
     """Money that a customer pays in. It is written before Stripe is asked, and credited once."""
 
-    HIDDEN_FROM_CUSTOMERS = ("attention",)
+    HIDDEN_FROM_CUSTOMERS = ("attention", "card_due_at")
 
     class Origin(models.TextChoices):
         CHECKOUT = "checkout"
@@ -129,6 +129,11 @@ class TopUp(models.Model):
     finished_at = models.DateTimeField(
         null=True, blank=True, help_text="When it was paid, failed or expired."
     )
+    card_due_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="When the sweep asks Stripe for the card to keep; empty when there is none.",
+    )
 
     class Meta:
         db_table = "topups"
@@ -138,6 +143,11 @@ class TopUp(models.Model):
                 fields=["created_at"],
                 condition=Q(status__in=["pending", "processing"]),
                 name="idx_topups_in_flight",
+            ),
+            models.Index(
+                fields=["card_due_at"],
+                condition=Q(card_due_at__isnull=False),
+                name="idx_topups_card_due",
             ),
         ]
         constraints = [
@@ -173,6 +183,10 @@ class TopUp(models.Model):
             models.CheckConstraint(
                 condition=Q(status="paid") | Q(refunded_pence=0, clawed_back_pence=0),
                 name="topups_given_back_when_paid",
+            ),
+            models.CheckConstraint(
+                condition=Q(card_due_at=None) | Q(status="paid", saves_card=True),
+                name="topups_card_kept_with_consent",
             ),
         ]
 
@@ -283,9 +297,6 @@ class Dispute(models.Model):
     claw_back = models.OneToOneField(
         CreditTransaction, on_delete=models.PROTECT, null=True, blank=True, related_name="dispute"
     )
-    owed_pence = models.BigIntegerField(
-        default=0, help_text="What the claw-back left owed, in pence."
-    )
     is_given_back = models.BooleanField(
         default=False, help_text="Whether the wallet has got back what was taken."
     )
@@ -298,13 +309,12 @@ class Dispute(models.Model):
                 condition=Q(amount_pence__gt=0), name="disputes_amount_positive"
             ),
             models.CheckConstraint(
-                condition=Q(claw_back=None, owed_pence=0, is_given_back=False)
-                | Q(
-                    claw_back__isnull=False,
-                    owed_pence__gte=0,
-                    owed_pence__lte=F("amount_pence"),
-                ),
+                condition=Q(claw_back__isnull=False) | Q(is_given_back=False),
                 name="disputes_given_back_when_taken",
+            ),
+            models.CheckConstraint(
+                condition=Q(claw_back=None) | Q(withdrawn_at__isnull=False),
+                name="disputes_taken_when_withdrawn",
             ),
             models.CheckConstraint(
                 condition=Q(is_given_back=False) | Q(reinstated_at__isnull=False),

@@ -25,6 +25,9 @@ _LONGEST_TEXT = 300
 # The request may be at work under the same key, or was given up half way.
 _STATUS_UNKNOWN = {408, 409}
 
+# It would write a file into the home directory to be recognised by.
+stripe.enable_telemetry = False
+
 
 class PaymentError(Exception):
     """Stripe did not do what was asked, or nobody knows. The text holds no secret."""
@@ -82,7 +85,6 @@ class PaymentIntent:
     id: str
     status: str
     amount_pence: int
-    received_pence: int
     refunded_pence: int
     currency: str
     customer_id: str
@@ -138,6 +140,11 @@ class _Http(stripe.HTTPClient):
         except httpx.HTTPError as error:
             raise PaymentOutcomeUnknown(f"Stripe did not answer: {type(error).__name__}.") from None
         return response.text, response.status_code, response.headers
+
+
+def is_live() -> bool:
+    """Whether our key moves real money."""
+    return "_live_" in settings.STRIPE_SECRET_KEY
 
 
 def create_customer(organization_id: UUID) -> str:
@@ -288,6 +295,12 @@ def retrieve_payment_method(payment_method_id: str) -> PaymentMethod:
         )
 
 
+def detach_payment_method(payment_method_id: str) -> None:
+    """Have Stripe forget a card of a customer's."""
+    with _one_of_four_errors():
+        _v1().payment_methods.detach(payment_method_id)
+
+
 def list_undelivered_events(
     types: Iterable[str], *, since: datetime, after_event_id: str = "", limit: int = _PAGE
 ) -> list[dict[str, Any]]:
@@ -378,7 +391,6 @@ def _intent(intent: Any) -> PaymentIntent:
         id=_text(intent.id),
         status=_text(intent.status),
         amount_pence=_whole(intent.amount),
-        received_pence=_whole(getattr(intent, "amount_received", None) or 0),
         refunded_pence=_whole(charge.get("amount_refunded") or 0),
         currency=_text(intent.currency),
         customer_id=_id(getattr(intent, "customer", None)),

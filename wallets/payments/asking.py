@@ -1,0 +1,83 @@
+"""Asking Stripe about top-ups that no webhook told the end of."""
+
+from datetime import timedelta
+
+import structlog
+from django.db.models import Q
+from django.utils import timezone
+
+from wallets.models import TopUp
+from wallets.payments import stripe_client, topups
+from wallets.payments.facts import Failure, Payment
+
+logger = structlog.get_logger(__name__)
+
+# Webhooks come first: they take seconds.
+FIRST_ASKED_AFTER = timedelta(minutes=10)
+ASKED_AGAIN_AFTER = timedelta(hours=1)
+# Stripe's pages to pay on are open for a day.
+NEVER_BEGUN_AFTER = timedelta(hours=25)
+TOPUPS_PER_SWEEP = 50
+
+
+def ask_about_topups() -> int:
+    """Follow what Stripe says of checkout top-ups that are still open; returns how many."""
+    now = timezone.now()
+    open_topups = TopUp.objects.filter(
+        Q(asked_at=None) | Q(asked_at__lte=now - ASKED_AGAIN_AFTER),
+        status__in=TopUp.IN_FLIGHT,
+        origin=TopUp.Origin.CHECKOUT,
+        created_at__lte=now - FIRST_ASKED_AFTER,
+    ).order_by("created_at")[:TOPUPS_PER_SWEEP]
+    asked = list(open_topups)
+    TopUp.objects.filter(pk__in=[topup.pk for topup in asked]).update(asked_at=now)
+    for topup in asked:
+        try:
+            ask(topup)
+        except stripe_client.PaymentError as error:
+            logger.warning("topup_not_known", topup_id=str(topup.pk), reason=str(error))
+    return len(asked)
+
+
+def ask(topup: TopUp) -> None:
+    """Ask about one. Raises PaymentError."""
+    if topup.stripe_payment_intent_id:
+        follow(topup, stripe_client.retrieve_payment_intent(topup.stripe_payment_intent_id))
+        return
+    if not topup.stripe_checkout_session_id:
+        # The process died before it knew the page, so nobody was sent there.
+        if timezone.now() - topup.created_at > NEVER_BEGUN_AFTER:
+            topups.expired(str(topup.pk))
+        return
+    session = stripe_client.retrieve_checkout_session(topup.stripe_checkout_session_id)
+    if session.status == "expired":
+        topups.expired(str(topup.pk))
+    elif session.payment_intent_id:
+        follow(topup, stripe_client.retrieve_payment_intent(session.payment_intent_id))
+
+
+def follow(topup: TopUp, intent: stripe_client.PaymentIntent) -> None:
+    """Do what the webhook of a payment in this state would have done."""
+    payment = Payment(
+        topup_id=intent.topup_id,
+        payment_intent_id=intent.id,
+        amount_pence=intent.amount_pence,
+        currency=intent.currency,
+    )
+    if intent.status == "succeeded":
+        topups.credit(payment)
+    elif intent.status == "processing":
+        topups.processing(payment)
+    elif intent.status == "canceled" or (
+        # A page that is paid by such a method is done with; another card is not asked for.
+        intent.status == "requires_payment_method" and topup.status == TopUp.Status.PROCESSING
+    ):
+        topups.failed(
+            Failure(
+                topup_id=str(topup.pk),
+                payment_intent_id=intent.id,
+                code=intent.failure_code or intent.status,
+                message=intent.failure or "The payment was not completed.",
+                is_final=True,
+            )
+        )
