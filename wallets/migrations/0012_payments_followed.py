@@ -5,40 +5,64 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('wallets', '0009_alerts'),
+        ("wallets", "0009_alerts"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.RemoveConstraint(
-            model_name='dispute',
-            name='disputes_given_back_when_taken',
+            model_name="dispute",
+            name="disputes_given_back_when_taken",
         ),
         migrations.RemoveField(
-            model_name='dispute',
-            name='owed_pence',
+            model_name="dispute",
+            name="owed_pence",
         ),
         migrations.AddField(
-            model_name='topup',
-            name='card_due_at',
-            field=models.DateTimeField(blank=True, help_text='When the sweep asks Stripe for the card to keep; empty when there is none.', null=True),
+            model_name="topup",
+            name="card_due_at",
+            field=models.DateTimeField(
+                blank=True,
+                help_text="When the sweep asks Stripe for the card to keep; empty when there is none.",
+                null=True,
+            ),
         ),
         migrations.AddIndex(
-            model_name='topup',
-            index=models.Index(condition=models.Q(('card_due_at__isnull', False)), fields=['card_due_at'], name='idx_topups_card_due'),
+            model_name="topup",
+            index=models.Index(
+                condition=models.Q(("card_due_at__isnull", False)),
+                fields=["card_due_at"],
+                name="idx_topups_card_due",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='dispute',
-            constraint=models.CheckConstraint(condition=models.Q(('claw_back__isnull', False), ('is_given_back', False), _connector='OR'), name='disputes_given_back_when_taken'),
+            model_name="dispute",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("claw_back__isnull", False), ("is_given_back", False), _connector="OR"
+                ),
+                name="disputes_given_back_when_taken",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='dispute',
-            constraint=models.CheckConstraint(condition=models.Q(('claw_back', None), ('withdrawn_at__isnull', False), _connector='OR'), name='disputes_taken_when_withdrawn'),
+            model_name="dispute",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("claw_back", None), ("withdrawn_at__isnull", False), _connector="OR"
+                ),
+                name="disputes_taken_when_withdrawn",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='topup',
-            constraint=models.CheckConstraint(condition=models.Q(('card_due_at', None), models.Q(('saves_card', True), ('status', 'paid')), _connector='OR'), name='topups_card_kept_with_consent'),
+            model_name="topup",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("card_due_at", None),
+                    models.Q(("saves_card", True), ("status", "paid")),
+                    _connector="OR",
+                ),
+                name="topups_card_kept_with_consent",
+            ),
         ),
     ]

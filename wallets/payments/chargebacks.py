@@ -167,9 +167,7 @@ def _return(topup: TopUp, dispute: Dispute, claw_back: CreditTransaction) -> Non
     dispute.save(update_fields=["is_given_back"])
 
 
-def _claw_back(
-    topup: TopUp, amount_pence: int, *, description: str, key: str, reason: str
-) -> UUID:
+def _claw_back(topup: TopUp, amount_pence: int, *, description: str, key: str, reason: str) -> UUID:
     posting = ledger.claw_back(
         organization_id=topup.organization_id,
         amount_pence=amount_pence,
