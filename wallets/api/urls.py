@@ -6,5 +6,6 @@ from wallets.api import views
 
 urlpatterns = [
     path("wallet", views.WalletView.as_view()),
+    path("wallet/topup", views.TopUpView.as_view()),
     path("wallet/transactions", views.TransactionsView.as_view()),
 ]
