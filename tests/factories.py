@@ -4,10 +4,11 @@ import uuid
 
 import factory
 from django.contrib.auth import get_user_model
+from django.utils import timezone
 
 from telephony.models import VAPI_MAX_DURATION_SECONDS, Assistant, PhoneNumber
 from wallets import ledger
-from wallets.models import Membership, Organization
+from wallets.models import Membership, Organization, TopUp
 
 
 class OrganizationFactory(factory.django.DjangoModelFactory):
@@ -48,6 +49,18 @@ class MembershipFactory(factory.django.DjangoModelFactory):
     user = factory.SubFactory(UserFactory)
     organization = factory.SubFactory(OrganizationFactory)
     role = Membership.Role.OWNER
+
+
+class TopUpFactory(factory.django.DjangoModelFactory):
+    """A top-up that was begun on Stripe's page and is not paid."""
+
+    class Meta:
+        model = TopUp
+
+    organization = factory.SubFactory(OrganizationFactory)
+    origin = TopUp.Origin.CHECKOUT
+    amount_pence = 5_000
+    created_at = factory.LazyFunction(timezone.now)
 
 
 class AssistantFactory(factory.django.DjangoModelFactory):

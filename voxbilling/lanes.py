@@ -21,8 +21,8 @@ _PROVIDERS = threading.BoundedSemaphore(PROVIDER_PLACES)
 _OTHERS = threading.BoundedSemaphore(OTHER_PLACES)
 
 _WEBHOOK_PREFIXES = ("/api/vapi/", "/api/stripe/")
-# These wait for a phone company.
-_PROVIDER_PREFIX = "/api/managed-telephony/"
+# These wait for a phone company, or for Stripe.
+_PROVIDER_PREFIXES = ("/api/managed-telephony/", "/api/billing/wallet/topup")
 
 
 class LanesMiddleware:
@@ -38,6 +38,6 @@ class LanesMiddleware:
         # is refused by whoever reads it.
         with suppress(RequestDataTooBig):
             _ = request.body
-        lane = _PROVIDERS if request.path.startswith(_PROVIDER_PREFIX) else _OTHERS
+        lane = _PROVIDERS if request.path.startswith(_PROVIDER_PREFIXES) else _OTHERS
         with lane:
             return self.get_response(request)

@@ -14,7 +14,10 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from voxbilling.admin import ReadOnlyAdmin
-from wallets import ledger
+from wallets import (
+    admin_payments,  # noqa: F401 - registers its pages
+    ledger,
+)
 from wallets.models import CreditReservation, CreditTransaction, Membership, Organization
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Min, Q, Sum
+from django.db.models import Exists, Min, OuterRef, Q, Sum
 
 from voxbilling.api.pages import Cursor, Page, page_of
 from wallets.errors import OrganizationNotFound
@@ -15,13 +15,20 @@ from wallets.ledger.reservations import (
     find_reservation,
     find_reservations_of_calls,
 )
-from wallets.models import CreditReservation, CreditTransaction, Organization
+from wallets.models import CreditReservation, CreditTransaction, Organization, PaymentProfile
 
 
 def wallet(organization_id: UUID) -> Organization:
-    """The organization whose wallet it is. Raises OrganizationNotFound."""
+    """The organization whose wallet it is, and `has_payment_method`: whether a card is kept.
+
+    Raises OrganizationNotFound.
+    """
+    # The column that customers' reads may see.
+    kept = PaymentProfile.objects.filter(organization=OuterRef("pk"), card_saved_at__isnull=False)
     try:
-        return Organization.objects.get(pk=organization_id)
+        return Organization.objects.annotate(has_payment_method=Exists(kept)).get(
+            pk=organization_id
+        )
     except Organization.DoesNotExist:
         raise OrganizationNotFound(organization_id) from None
 
@@ -234,6 +241,46 @@ calls AS (
     ) AS charge
     GROUP BY reservation.organization_id
 ),
+payments AS (
+    SELECT organization_id, count(*) AS wrong FROM (
+        -- A paid top-up is one entry, by its payment; what was given back of it is refunds and
+        -- claw-backs.
+        SELECT topup.organization_id FROM topups topup
+        LEFT JOIN credit_transactions entry ON entry.id = topup.entry_id
+        LEFT JOIN (
+            SELECT topup_id, sum(amount_pence) AS pence FROM refunds
+            WHERE status IN ('debited', 'accepted') GROUP BY topup_id
+        ) AS given ON given.topup_id = topup.id
+        LEFT JOIN (
+            SELECT organization_id, split_part(idempotency_key, ':', 3) AS topup_id,
+                sum(amount_pence + owed_after_pence - owed_before_pence) AS pence
+            FROM credit_transactions
+            WHERE type = 'clawback' AND idempotency_key LIKE 'clawback:refunded:%'
+            GROUP BY 1, 2
+        ) AS clawed
+            ON clawed.organization_id = topup.organization_id AND clawed.topup_id = topup.id::text
+        WHERE (topup.status = 'paid' AND (entry.organization_id, entry.type, entry.amount_pence,
+                entry.idempotency_key) IS DISTINCT FROM (topup.organization_id, 'topup',
+                topup.amount_pence, 'credit:' || topup.stripe_payment_intent_id))
+            OR topup.refunded_pence <> coalesce(given.pence, 0)
+            OR topup.clawed_back_pence <> coalesce(clawed.pence, 0)
+        UNION ALL
+        SELECT refund.organization_id FROM refunds refund
+        LEFT JOIN credit_transactions debit ON debit.id = refund.debit_id
+        LEFT JOIN credit_transactions reversal ON reversal.id = refund.reversal_id
+        WHERE (debit.organization_id, debit.direction, debit.amount_pence)
+                IS DISTINCT FROM (refund.organization_id, 'debit', refund.amount_pence)
+            OR (refund.reversal_id IS NOT NULL
+                AND (reversal.organization_id, reversal.direction, reversal.amount_pence)
+                IS DISTINCT FROM (refund.organization_id, 'credit', refund.amount_pence))
+        UNION ALL
+        SELECT dispute.organization_id FROM disputes dispute
+        JOIN credit_transactions entry ON entry.id = dispute.claw_back_id
+        WHERE (entry.organization_id, entry.type,
+                entry.amount_pence + entry.owed_after_pence - entry.owed_before_pence)
+            IS DISTINCT FROM (dispute.organization_id, 'clawback', dispute.amount_pence)
+    ) AS payment GROUP BY organization_id
+),
 figures AS (
     SELECT organization.id, organization.name, figure, recorded, recomputed
     FROM organizations organization
@@ -242,6 +289,7 @@ figures AS (
     LEFT JOIN last_entries ON last_entries.organization_id = organization.id
     LEFT JOIN holds ON holds.organization_id = organization.id
     LEFT JOIN calls ON calls.organization_id = organization.id
+    LEFT JOIN payments ON payments.organization_id = organization.id
     CROSS JOIN LATERAL (VALUES
         ('balance_pence', organization.balance_pence, coalesce(entries.balance_pence, 0)),
         ('owed_pence', organization.owed_pence, coalesce(entries.owed_pence, 0)),
@@ -258,7 +306,8 @@ figures AS (
         ('number of entries that do not follow the one before', coalesce(breaks.count, 0), 0),
         ('number of entries', coalesce(entries.entry_count, 0),
             coalesce(entries.last_sequence, 0)),
-        ('number of calls not charged their price', coalesce(calls.wrong, 0), 0)
+        ('number of calls not charged their price', coalesce(calls.wrong, 0), 0),
+        ('number of payments that differ from their entries', coalesce(payments.wrong, 0), 0)
     ) AS stated (figure, recorded, recomputed)
 )
 SELECT id, name, figure, recorded, recomputed FROM figures

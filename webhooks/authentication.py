@@ -1,7 +1,8 @@
-"""Whether a webhook comes from Vapi, decided on the raw bytes before anything is parsed.
+"""Whether a webhook comes from its provider, decided on the raw bytes before anything is parsed.
 
 Vapi sends one of three credentials (its server authentication): `X-Vapi-Secret`, a bearer token in
-`Authorization`, or an HMAC signature. Every value is compared in constant time, as bytes.
+`Authorization`, or an HMAC signature. Every value is compared in constant time, as bytes. Stripe
+signs; its SDK verifies that.
 """
 
 import base64
@@ -10,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
+import stripe
 from django.conf import settings
 
 # How far a signed timestamp may be from our clock, each way: time for a retry and a clock that is
@@ -32,6 +34,10 @@ _NONE_CONFIGURED = "This server has no webhook secret configured, so it refuses 
 _NOT_VALID = (
     "The request carries no valid credential: its secret or signature is missing, wrong or out of "
     "date."
+)
+_NOT_SIGNED = (
+    "The request is not signed by Stripe with our secret: its Stripe-Signature is missing, wrong "
+    "or out of date. STRIPE_WEBHOOK_SECRET must be the signing secret of this endpoint."
 )
 
 
@@ -63,6 +69,35 @@ def require_a_credential(headers: Mapping[str, str]) -> None:
     is_signed = any(_header(headers, name) for name in ("x-signature", "x-vapi-signature"))
     if not is_signed and not _knows_a_secret(headers, _usable(settings.VAPI_WEBHOOK_SECRETS)):
         raise _refusal()
+
+
+def authenticate_stripe(headers: Mapping[str, str], raw_body: bytes) -> None:
+    """Return if the body is signed with our secret, at most five minutes ago.
+
+    Raises WebhookNotAuthenticated, also when no secret is configured.
+    """
+    require_a_signature(headers)
+    try:
+        stripe.WebhookSignature.verify_header(
+            raw_body,
+            headers["Stripe-Signature"],
+            settings.STRIPE_WEBHOOK_SECRET,
+            tolerance=MAX_SIGNATURE_AGE_SECONDS,
+        )
+    except (stripe.SignatureVerificationError, ValueError, TypeError):
+        # Bytes that are no text were not signed by Stripe either, nor is a signature that is none.
+        raise WebhookNotAuthenticated(_NOT_SIGNED) from None
+
+
+def require_a_signature(headers: Mapping[str, str]) -> None:
+    """Return if the request may turn out to be Stripe's. Asked before the body is read.
+
+    Raises WebhookNotAuthenticated.
+    """
+    if not settings.STRIPE_WEBHOOK_SECRET:
+        raise WebhookNotAuthenticated(_NONE_CONFIGURED)
+    if not headers.get("Stripe-Signature"):
+        raise WebhookNotAuthenticated(_NOT_SIGNED)
 
 
 def _refusal() -> WebhookNotAuthenticated:

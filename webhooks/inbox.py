@@ -20,7 +20,7 @@ from calls.secrets import decrypt_control_url, encrypt_control_url
 from voxbilling import untrusted
 from voxbilling.storable_text import storable
 from wallets.payments import chargebacks, refunds, stripe_client, topups
-from wallets.payments.facts import Heard
+from wallets.payments.facts import DisputeNews, Failure, Heard, RefundedTotal, RefundNews
 from webhooks import stripe_events, vapi_messages
 from webhooks.models import WebhookEvent
 from webhooks.patience import transaction_in_time
@@ -53,7 +53,7 @@ def receive_vapi(raw_body: bytes) -> dict[str, Any] | None:
     event = _event(
         Source.VAPI,
         identity=raw_body,
-        type=message.get("type", ""),
+        kind=message.get("type", ""),
         vapi_call_id=message.get("call", {}).get("id", ""),
         payload=picked.storable,
         control_url_encrypted=encrypt_control_url(picked.control_url),
@@ -80,7 +80,7 @@ def receive_stripe(document: object) -> None:
     event = _event(
         Source.STRIPE,
         identity=payload["id"].encode(),
-        type=payload.get("type", ""),
+        kind=payload.get("type", ""),
         payload=payload,
         received_at=timezone.now(),
     )
@@ -131,14 +131,14 @@ def replay(event_id: UUID) -> dict[str, Any] | None:
     return process(event_id)
 
 
-def _event(source: Source, *, identity: bytes, type: str, **fields: Any) -> WebhookEvent:
+def _event(source: Source, *, identity: bytes, kind: str, **fields: Any) -> WebhookEvent:
     digest = hashlib.sha256(f"{source}:".encode() + identity)
     return WebhookEvent(
         # The same for the same message, so a duplicate needs no look-up.
         id=UUID(bytes=digest.digest()[:16]),
         source=source,
         digest=digest.hexdigest(),
-        type=type[:100],
+        type=kind[:100],
         next_attempt_at=fields["received_at"] + FIRST_RETRY,
         **fields,
     )
@@ -220,15 +220,15 @@ def _hear(message: stripe_events.Event) -> Heard:
             return topups.credit(payment)
         case stripe_events.Processing(payment):
             return topups.processing(payment)
-        case stripe_events.Failure() as failure:
+        case Failure() as failure:
             return topups.failed(failure)
         case stripe_events.Expired(topup_id):
             return topups.expired(topup_id)
-        case stripe_events.RefundedTotal() as total:
+        case RefundedTotal() as total:
             return chargebacks.refunded_at_stripe(total)
-        case stripe_events.DisputeNews() as dispute:
+        case DisputeNews() as dispute:
             return chargebacks.disputed(dispute)
-        case stripe_events.RefundNews() as refund:
+        case RefundNews() as refund:
             return refunds.heard(refund)
         case stripe_events.NotNeeded(reason):
             return Heard(text=reason)

@@ -1,7 +1,7 @@
 """Stripe's events: from untrusted JSON to what billing needs to know, and nothing more.
 
-`pick` leaves what may be stored, `read` says what happened. An event that was delivered and one that
-was fetched later take the same way. Names, addresses, e-mails and card details are never kept.
+`pick` leaves what may be stored, `read` says what happened. An event that was delivered and one
+that was fetched later take the same way. Names, addresses, e-mails and card details are never kept.
 """
 
 from collections.abc import Callable

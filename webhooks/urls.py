@@ -8,4 +8,5 @@ urlpatterns = [
     path("vapi/webhook", views.vapi_webhook),
     path("vapi/webhook/status-check", views.status_check),
     path("vapi/webhook/health", views.health),
+    path("stripe/webhook", views.stripe_webhook),
 ]

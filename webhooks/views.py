@@ -1,4 +1,4 @@
-"""The addresses that Vapi posts to. Views authenticate and translate; the rules are elsewhere."""
+"""The addresses that providers post to. Views authenticate and translate; rules are elsewhere."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -20,8 +20,10 @@ from wallets.ledger import OrganizationNotFound
 from webhooks import inbox, vapi_messages
 from webhooks.authentication import (
     WebhookNotAuthenticated,
+    authenticate_stripe,
     authenticate_vapi,
     require_a_credential,
+    require_a_signature,
 )
 from webhooks.patience import transaction_in_time
 
@@ -37,41 +39,81 @@ def error(sentence: str, *, code: str, status: int) -> JsonResponse:
 View = Callable[[HttpRequest], HttpResponse]
 
 
-def from_vapi(view: View) -> View:
-    """Let a view see only POSTs of Vapi's, of bounded size; what fails is answered here."""
+def _from(
+    provider: str,
+    *,
+    require: Callable[[HttpRequest], None],
+    authenticate: Callable[[HttpRequest], None],
+    refused_status: int,
+) -> Callable[[View], View]:
+    """Let a view see only POSTs of a provider's, of bounded size; what fails is answered here.
 
-    @csrf_exempt
-    @wraps(view)
-    def guarded(request: HttpRequest) -> HttpResponse:
-        if request.method != "POST":
-            refusal = error("Send a POST.", code="method_not_allowed", status=405)
-            refusal["Allow"] = "POST"
-            return refusal
-        if "Content-Length" not in request.headers:
-            # WSGI hands a chunked body on as an empty one: better refused than misunderstood.
-            return error("Send the body with a Content-Length.", code="bad_input", status=400)
-        try:
-            # Before the body is waited for: a stranger must not keep a thread by sending slowly.
-            require_a_credential(request.headers)
-            authenticate_vapi(request.headers, request.body, timezone.now())
-            with WEBHOOKS:
-                return view(request)
-        except RequestDataTooBig:
-            return error("The body is too large for a Vapi message.", code="too_large", status=413)
-        except WebhookNotAuthenticated as unknown:
-            logger.warning("webhook_not_authenticated", reason=str(unknown))
-            return error(str(unknown), code="not_authenticated", status=401)
-        except untrusted.MalformedBody as malformed:
-            return error(str(malformed), code="malformed_body", status=400)
-        except DatabaseError:
-            logger.exception("database_unavailable")
-            response = error(
-                "The database is not available; send this again.", code="unavailable", status=503
-            )
-            response["Retry-After"] = str(RETRY_AFTER_SECONDS)
-            return response
+    `require` looks at the headers alone, before the body is waited for: a stranger must not keep a
+    thread by sending slowly.
+    """
 
-    return guarded
+    def decorator(view: View) -> View:
+        @csrf_exempt
+        @wraps(view)
+        def guarded(request: HttpRequest) -> HttpResponse:
+            if request.method != "POST":
+                refusal = error("Send a POST.", code="method_not_allowed", status=405)
+                refusal["Allow"] = "POST"
+                return refusal
+            if "Content-Length" not in request.headers:
+                # WSGI hands a chunked body on as an empty one: better refused than misunderstood.
+                return error("Send the body with a Content-Length.", code="bad_input", status=400)
+            try:
+                require(request)
+                authenticate(request)
+                with WEBHOOKS:
+                    return view(request)
+            except RequestDataTooBig:
+                return error(
+                    f"The body is too large for a {provider} message.",
+                    code="too_large",
+                    status=413,
+                )
+            except WebhookNotAuthenticated as unknown:
+                logger.warning("webhook_not_authenticated", reason=str(unknown))
+                return error(str(unknown), code="not_authenticated", status=refused_status)
+            except untrusted.MalformedBody as malformed:
+                return error(str(malformed), code="malformed_body", status=400)
+            except DatabaseError:
+                logger.exception("database_unavailable")
+                response = error(
+                    "The database is not available; send this again.",
+                    code="unavailable",
+                    status=503,
+                )
+                response["Retry-After"] = str(RETRY_AFTER_SECONDS)
+                return response
+
+        return guarded
+
+    return decorator
+
+
+from_vapi = _from(
+    "Vapi",
+    require=lambda request: require_a_credential(request.headers),
+    authenticate=lambda request: authenticate_vapi(request.headers, request.body, timezone.now()),
+    refused_status=401,
+)
+# Stripe's own examples answer 400 to a wrong signature.
+from_stripe = _from(
+    "Stripe",
+    require=lambda request: require_a_signature(request.headers),
+    authenticate=lambda request: authenticate_stripe(request.headers, request.body),
+    refused_status=400,
+)
+
+
+@from_stripe
+def stripe_webhook(request: HttpRequest) -> HttpResponse:
+    """Every event of Stripe's. Whatever was stored is answered 200, also if it is unusable."""
+    inbox.receive_stripe(untrusted.load(request.body))
+    return JsonResponse({"received": True})
 
 
 @from_vapi

@@ -6,6 +6,7 @@ from rest_framework import serializers
 
 from voxbilling.api.pages import CursorField, PageQuerySerializer, PaginationSerializer
 from wallets.models import CreditTransaction, Organization
+from wallets.payments import topups
 
 
 class WalletSummarySerializer(serializers.ModelSerializer[Organization]):
@@ -28,6 +29,9 @@ class WalletSerializer(serializers.ModelSerializer[Organization]):
     estimated_minutes_remaining = serializers.IntegerField(
         min_value=0, help_text="Whole minutes of calls that the wallet can still pay for."
     )
+    has_payment_method = serializers.BooleanField(
+        help_text="Whether a card is kept that automatic recharges can charge."
+    )
     summary = WalletSummarySerializer(source="*")
 
     class Meta:
@@ -44,9 +48,23 @@ class WalletSerializer(serializers.ModelSerializer[Organization]):
             "rate_pence_per_minute",
             "estimated_minutes_remaining",
             "status",
+            "auto_recharge_enabled",
+            "has_payment_method",
             "summary",
         ]
         read_only_fields = fields
+
+
+class TopUpSerializer(serializers.Serializer[Any]):
+    amount_pence = serializers.IntegerField(min_value=1, max_value=topups.MAX_TOPUP_PENCE)
+    save_card = serializers.BooleanField(
+        default=False,
+        help_text="The customer agrees that the card is kept, for automatic recharges.",
+    )
+
+
+class CheckoutSerializer(serializers.Serializer[Any]):
+    url = serializers.URLField(help_text="Stripe's page to pay on: send the customer there.")
 
 
 class TransactionSerializer(serializers.ModelSerializer[CreditTransaction]):

@@ -1,17 +1,23 @@
 """What customers read of their wallet."""
 
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from voxbilling.api.parsers import query_of
+from voxbilling.api.errors import RETRY_AFTER_SECONDS, Problem
+from voxbilling.api.parsers import body_of, query_of
 from voxbilling.api.schema import documented
 from wallets import selectors
-from wallets.api.base import OrganizationView, reads
+from wallets.api.base import OrganizationView, reads, spends
 from wallets.api.serializers import (
+    CheckoutSerializer,
+    TopUpSerializer,
     TransactionsQuerySerializer,
     TransactionsSerializer,
     WalletSerializer,
 )
+from wallets.payments import topups
+from wallets.payments.stripe_client import PaymentError
 
 
 class WalletView(OrganizationView):
@@ -30,6 +36,8 @@ class WalletView(OrganizationView):
             "rate_pence_per_minute": 49,
             "estimated_minutes_remaining": 97,
             "status": "active",
+            "auto_recharge_enabled": False,
+            "has_payment_method": True,
             "summary": {
                 "total_spent_pence": 1_470,
                 "total_topped_up_pence": 6_470,
@@ -42,6 +50,38 @@ class WalletView(OrganizationView):
         """Balance, holds, tariff and totals. What is held for live calls is part of the balance."""
         wallet = selectors.wallet(self.access.organization_id)
         return Response(WalletSerializer(wallet).data)
+
+
+class TopUpView(OrganizationView):
+    @documented(
+        "Top up by card",
+        body=TopUpSerializer,
+        answers={200: CheckoutSerializer},
+        refusals={503: "Stripe cannot be reached: `payments_unavailable`. Nothing was charged."},
+        example_body={"amount_pence": 5_000, "save_card": True},
+        example_answer={"url": "https://checkout.stripe.com/c/pay/cs_live_a1b2c3"},
+    )
+    @spends
+    def post(self, request: Request) -> Response:
+        """Begin a payment on a page of Stripe's. The wallet is credited once Stripe has the money.
+
+        Each request begins a payment of its own; one that nobody pays expires after a day.
+        """
+        wanted = body_of(request, TopUpSerializer)
+        try:
+            url = topups.start_checkout(
+                organization_id=self.access.organization_id, user_id=request.user.pk, **wanted
+            )
+        except topups.AmountNotAllowed as refusal:
+            raise ValidationError({"amount_pence": [str(refusal)]}) from None
+        except PaymentError:
+            raise Problem(
+                503,
+                "payments_unavailable",
+                "Payments are not possible now, and nothing was charged: try again in a minute.",
+                retry_after_seconds=RETRY_AFTER_SECONDS,
+            ) from None
+        return Response(CheckoutSerializer({"url": url}).data)
 
 
 class TransactionsView(OrganizationView):

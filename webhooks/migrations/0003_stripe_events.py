@@ -4,32 +4,54 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('webhooks', '0002_row_level_security'),
+        ("webhooks", "0002_row_level_security"),
     ]
 
     operations = [
         migrations.AlterField(
-            model_name='webhookevent',
-            name='digest',
-            field=models.CharField(help_text="SHA-256 of the source and the raw body, or Stripe's event id, in hex.", max_length=64, unique=True),
+            model_name="webhookevent",
+            name="digest",
+            field=models.CharField(
+                help_text="SHA-256 of the source and the raw body, or Stripe's event id, in hex.",
+                max_length=64,
+                unique=True,
+            ),
         ),
         migrations.AlterField(
-            model_name='webhookevent',
-            name='source',
-            field=models.CharField(choices=[('vapi', 'Vapi'), ('stripe', 'Stripe')], max_length=10),
+            model_name="webhookevent",
+            name="source",
+            field=models.CharField(choices=[("vapi", "Vapi"), ("stripe", "Stripe")], max_length=10),
         ),
         migrations.CreateModel(
-            name='StripeReading',
+            name="StripeReading",
             fields=[
-                ('id', models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False)),
-                ('after_event_id', models.CharField(blank=True, help_text='Where the list, which begins with the newest, is read on; empty for its begin.', max_length=200)),
-                ('reading_until', models.DateTimeField(blank=True, help_text='Nobody else reads the list until then.', null=True)),
+                (
+                    "id",
+                    models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False),
+                ),
+                (
+                    "after_event_id",
+                    models.CharField(
+                        blank=True,
+                        help_text="Where the list, which begins with the newest, is read on; empty for its begin.",
+                        max_length=200,
+                    ),
+                ),
+                (
+                    "reading_until",
+                    models.DateTimeField(
+                        blank=True, help_text="Nobody else reads the list until then.", null=True
+                    ),
+                ),
             ],
             options={
-                'db_table': 'stripe_reading',
-                'constraints': [models.CheckConstraint(condition=models.Q(('id', 1)), name='stripe_reading_one_row')],
+                "db_table": "stripe_reading",
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("id", 1)), name="stripe_reading_one_row"
+                    )
+                ],
             },
         ),
     ]
