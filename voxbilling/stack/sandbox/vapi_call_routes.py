@@ -154,6 +154,8 @@ def _as_vapi(call: Call) -> dict[str, Any]:
         "updatedAt": payloads.iso(call.updated_at),
         "assistantId": call.answering_assistant_id,
     }
+    if call.squad_id is not None:
+        shown["squadId"] = call.squad_id
     if call.phone_number_id is not None:
         shown["phoneNumberId"] = call.phone_number_id
         shown["customer"] = payloads.CUSTOMER
