@@ -25,7 +25,8 @@ COPY . .
 # environment.
 RUN SECRET_KEY=build ALLOWED_HOSTS=build DATABASE_URL=postgresql://build@127.0.0.1/build \
     REDIS_URL=redis://127.0.0.1/0 VAPI_API_KEY=build VAPI_WEBHOOK_SECRETS=build \
-    TWILIO_ACCOUNT_SID=build TWILIO_AUTH_TOKEN=build \
+    TWILIO_ACCOUNT_SID=build TWILIO_AUTH_TOKEN=build STRIPE_SECRET_KEY=build \
+    STRIPE_WEBHOOK_SECRET=build EMAIL_URL=smtp://127.0.0.1:9 \
     python manage.py collectstatic --noinput \
     && python -m compileall -q /app
 

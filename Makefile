@@ -63,7 +63,8 @@ NO_DATABASE := DATABASE_URL=django.db.backends.dummy://none
 PRODUCTION_ENV := DEBUG=0 SECRET_KEY=made-up-5e0f7c1d94b83a26-only-for-checks-7d2c9a41f6be8035 \
 	ALLOWED_HOSTS=billing.example.com DATABASE_URL=postgresql://check@127.0.0.1/check \
 	REDIS_URL=redis://127.0.0.1/0 VAPI_API_KEY=made-up VAPI_WEBHOOK_SECRETS=made-up \
-	TWILIO_ACCOUNT_SID=made-up TWILIO_AUTH_TOKEN=made-up
+	TWILIO_ACCOUNT_SID=made-up TWILIO_AUTH_TOKEN=made-up STRIPE_SECRET_KEY=made-up \
+	STRIPE_WEBHOOK_SECRET=made-up EMAIL_URL=smtp://127.0.0.1:9
 
 check: setup
 	$(PY) -m ruff check .

@@ -32,6 +32,10 @@ _SETTINGS = {
     "TWILIO_ACCOUNT_SID": "ACtest",
     "TWILIO_AUTH_TOKEN": "test-twilio-token",
     "TWILIO_API_URL": "http://127.0.0.1:9/twilio",
+    "STRIPE_SECRET_KEY": "sk_test_for_tests",
+    "STRIPE_WEBHOOK_SECRET": "whsec_for_tests_only",
+    "STRIPE_API_URL": "http://127.0.0.1:9/stripe",
+    "SITE_URL": "http://testserver",
     "VAPI_WEBHOOK_SECRETS": "test-webhook-secret",
     "VAPI_WEBHOOK_HMAC_SECRETS": "test-hmac-secret",
 }

@@ -7,6 +7,7 @@ supply the environment of the embedded servers (voxbilling/stack) before they im
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -66,6 +67,14 @@ TWILIO_API_URL = env.str("TWILIO_API_URL", default="https://api.twilio.com")
 TWILIO_BUNDLE_SIDS: dict[str, str] = env.dict("TWILIO_BUNDLE_SIDS", default={})
 TWILIO_ADDRESS_SIDS: dict[str, str] = env.dict("TWILIO_ADDRESS_SIDS", default={})
 
+STRIPE_SECRET_KEY = env.str("STRIPE_SECRET_KEY", default="").strip()
+STRIPE_WEBHOOK_SECRET = env.str("STRIPE_WEBHOOK_SECRET", default="").strip()
+STRIPE_API_URL = env.str("STRIPE_API_URL", default="").strip() or "https://api.stripe.com"
+EMAIL_URL = env.str("EMAIL_URL", default="").strip()
+# Where customers reach the site: the beginning of links in e-mails, and of where Stripe's pages
+# send them back to.
+SITE_URL = env.str("SITE_URL", default="").strip().rstrip("/")
+
 # Whoever sends it as a bearer token may read /metrics; without it, nobody may.
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="").strip()
 
@@ -77,6 +86,9 @@ if not DEBUG:
         "VAPI_API_KEY": VAPI_API_KEY,
         "TWILIO_ACCOUNT_SID": TWILIO_ACCOUNT_SID,
         "TWILIO_AUTH_TOKEN": TWILIO_AUTH_TOKEN,
+        "STRIPE_SECRET_KEY": STRIPE_SECRET_KEY,
+        "STRIPE_WEBHOOK_SECRET": STRIPE_WEBHOOK_SECRET,
+        "EMAIL_URL": EMAIL_URL,
         "VAPI_WEBHOOK_SECRETS (or VAPI_WEBHOOK_HMAC_SECRETS)": (
             VAPI_WEBHOOK_SECRETS or VAPI_WEBHOOK_HMAC_SECRETS
         ),
@@ -96,6 +108,20 @@ for _name, (_url, _beginnings) in _schemes.items():
     # Tools that reach no server may name none.
     if not DEBUG and not _url.startswith(_beginnings):
         raise ImproperlyConfigured(f"{_name} must begin with one of {', '.join(_beginnings)}.")
+
+if not SITE_URL:
+    # A name that stands for many, like `.example.com` or `*`, is no address.
+    if not DEBUG and ALLOWED_HOSTS[0].startswith((".", "*")):
+        raise ImproperlyConfigured(
+            "Set SITE_URL to the address at which customers reach the site, like "
+            f"https://billing.example.com: ALLOWED_HOSTS begins with {ALLOWED_HOSTS[0]!r}, which "
+            "is no address."
+        )
+    SITE_URL = "http://127.0.0.1:8000" if DEBUG else f"https://{ALLOWED_HOSTS[0]}"
+if not SITE_URL.startswith(("https://", "http://") if DEBUG else "https://"):
+    raise ImproperlyConfigured(
+        f"SITE_URL is {SITE_URL!r}: make it an address like https://billing.example.com."
+    )
 
 DATA_DIR = data_dir()
 
@@ -183,6 +209,21 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
+
+# What the URL leaves open stays as Django has it. Without a URL, DEBUG prints e-mails.
+try:
+    _email: dict[str, Any] = env.email_url_config(EMAIL_URL or "consolemail://")
+except (ImproperlyConfigured, ValueError):
+    raise ImproperlyConfigured(
+        "EMAIL_URL is no address of a mail server: make it one like "
+        "smtp+tls://user:password@mail.example.com:587."
+    ) from None
+globals().update({name: value for name, value in _email.items() if value is not None})
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = (
+    env.str("DEFAULT_FROM_EMAIL", default="").strip() or f"billing@{urlsplit(SITE_URL).hostname}"
+)
+SERVER_EMAIL = DEFAULT_FROM_EMAIL
 
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
@@ -272,6 +313,7 @@ RESERVATION_TTL_MINUTES = _whole_number("RESERVATION_TTL_MINUTES", 30, 1, 1_440)
 STATUS_CHECK_SECONDS = _whole_number("STATUS_CHECK_SECONDS", 60, 1, 3_600)
 KILL_LEAD_SECONDS = _whole_number("KILL_LEAD_SECONDS", 2, 0, 60)
 PHONE_NUMBER_COST_PENCE = _whole_number("PHONE_NUMBER_COST_PENCE", 1000, 1, 1_000_000)
+WALLET_MIN_TOPUP_PENCE = _whole_number("WALLET_MIN_TOPUP_PENCE", 2500, 30, 10_000_000)
 USD_TO_GBP_RATE = _rate("USD_TO_GBP_RATE", "0.79")
 # Calls that ended through a fault of Vapi's own are not charged (external fault, not the caller's).
 WAIVE_VAPI_FAULTS = env.bool("WAIVE_VAPI_FAULTS", default=True)

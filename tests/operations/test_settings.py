@@ -39,6 +39,9 @@ def test_a_complete_environment_starts():
         ("VAPI_API_KEY", "VAPI_API_KEY"),
         ("TWILIO_ACCOUNT_SID", "TWILIO_ACCOUNT_SID"),
         ("TWILIO_AUTH_TOKEN", "TWILIO_AUTH_TOKEN"),
+        ("STRIPE_SECRET_KEY", "STRIPE_SECRET_KEY"),
+        ("STRIPE_WEBHOOK_SECRET", "STRIPE_WEBHOOK_SECRET"),
+        ("EMAIL_URL", "EMAIL_URL"),
         ("VAPI_WEBHOOK_SECRETS", "VAPI_WEBHOOK_SECRETS (or VAPI_WEBHOOK_HMAC_SECRETS)"),
     ],
 )
@@ -65,6 +68,12 @@ def test_what_is_missing_stops_the_start_and_is_named(missing, named):
         ("RESERVATION_TTL_MINUTES", "1.5"),
         ("STATUS_CHECK_SECONDS", "0"),
         ("KILL_LEAD_SECONDS", "61"),
+        ("WALLET_MIN_TOPUP_PENCE", "29"),
+        ("WALLET_MIN_TOPUP_PENCE", "25.00"),
+        ("EMAIL_URL", "mail.example.com:587"),
+        ("EMAIL_URL", "smtp://mail.example.com:port"),
+        ("SITE_URL", "billing.example.com"),
+        ("SITE_URL", "http://billing.example.com"),
         ("USD_TO_GBP_RATE", "NaN"),
         ("USD_TO_GBP_RATE", "0"),
     ],
@@ -86,6 +95,23 @@ def test_blank_numbers_are_defaults_and_blanks_in_lists_are_dropped():
     )
 
     assert started.stdout.strip() == "49 ['a.example.com', 'b.example.com']", started.stderr
+
+
+def test_the_site_is_the_first_allowed_host_unless_it_is_named():
+    show = "import voxbilling.settings as s; print(s.SITE_URL, s.DEFAULT_FROM_EMAIL)"
+
+    derived = start("-c", show, ALLOWED_HOSTS="a.example.com,b.example.com")
+    named = start("-c", show, SITE_URL="https://c.example.com/", ALLOWED_HOSTS=".example.com")
+
+    assert derived.stdout.split() == ["https://a.example.com", "billing@a.example.com"]
+    assert named.stdout.split() == ["https://c.example.com", "billing@c.example.com"]
+
+
+@pytest.mark.parametrize("hosts", [".example.com", "*"])
+def test_a_pattern_of_hosts_is_no_site(hosts):
+    stopped = start("-c", IMPORT, ALLOWED_HOSTS=hosts)
+
+    assert "Set SITE_URL to the address" in stopped.stderr
 
 
 def test_everything_that_is_missing_is_named_at_once():

@@ -315,6 +315,8 @@ def test_a_broken_balance_fails_and_names_the_organization_and_both_figures():
         ({"VAPI_API_KEY": ""}, "VAPI_API_KEY is missing"),
         ({"TWILIO_ACCOUNT_SID": " "}, "TWILIO_ACCOUNT_SID is missing"),
         ({"TWILIO_AUTH_TOKEN": ""}, "TWILIO_AUTH_TOKEN is missing"),
+        ({"STRIPE_SECRET_KEY": ""}, "STRIPE_SECRET_KEY is missing"),
+        ({"STRIPE_WEBHOOK_SECRET": "short"}, "STRIPE_WEBHOOK_SECRET has less than 16 characters"),
     ],
 )
 def test_a_missing_or_weak_secret_fails_and_is_named(settings, changes, line):

@@ -1,5 +1,6 @@
 """Which environment the embedded servers bring, and what they leave to the user."""
 
+import environ
 import pytest
 
 from voxbilling.stack import variables
@@ -17,6 +18,11 @@ def servers(tmp_path, monkeypatch):
         "TWILIO_ACCOUNT_SID",
         "TWILIO_AUTH_TOKEN",
         "TWILIO_API_URL",
+        "STRIPE_SECRET_KEY",
+        "STRIPE_WEBHOOK_SECRET",
+        "STRIPE_API_URL",
+        "SITE_URL",
+        "EMAIL_URL",
         "VOXBILLING_DATA_DIR",
     ):
         monkeypatch.delenv(name, raising=False)
@@ -45,7 +51,7 @@ def test_what_the_user_named_for_other_machines_stays_and_this_one_is_added(serv
 
 
 def test_they_bring_all_that_settings_need(servers, tmp_path):
-    assert variables.for_servers(servers, "http://sandbox") == {
+    assert variables.for_servers(servers, "http://sandbox", "http://site") == {
         "DEBUG": "1",
         "SECRET_KEY": servers.data.passwords["secret_key"],
         "DATABASE_URL": "postgresql:///ours",
@@ -56,6 +62,11 @@ def test_they_bring_all_that_settings_need(servers, tmp_path):
         "TWILIO_ACCOUNT_SID": "ACsandbox",
         "TWILIO_AUTH_TOKEN": "sandbox",
         "TWILIO_API_URL": "http://sandbox/twilio",
+        "STRIPE_SECRET_KEY": "sk_test_sandbox",
+        "STRIPE_API_URL": "http://sandbox/stripe",
+        "STRIPE_WEBHOOK_SECRET": servers.data.passwords["stripe_webhook_secret"],
+        "SITE_URL": "http://site",
+        "EMAIL_URL": f"filemail:///{tmp_path}/mail",
         "VOXBILLING_DATA_DIR": str(tmp_path),
         **FOR_THIS_MACHINE,
     }
@@ -64,10 +75,22 @@ def test_they_bring_all_that_settings_need(servers, tmp_path):
 def test_a_real_key_goes_to_the_real_provider_and_never_to_the_sandbox(servers, monkeypatch):
     monkeypatch.setenv("VAPI_API_KEY", "real")
     monkeypatch.setenv("TWILIO_AUTH_TOKEN", "real")
+    monkeypatch.setenv("STRIPE_SECRET_KEY", "real")
     found = variables.for_servers(servers, "http://sandbox")
     assert "VAPI_API_URL" not in found
     assert "TWILIO_API_URL" not in found
+    assert "STRIPE_API_URL" not in found
     assert "sandbox" not in str(found)
+
+
+def test_emails_go_to_a_directory_whatever_its_name(servers, tmp_path):
+    servers.data = DataDirectory(tmp_path / "50% + a space")
+    servers.data.root.mkdir()
+
+    found = environ.Env.email_url_config(variables.for_servers(servers)["EMAIL_URL"])
+
+    assert found["EMAIL_BACKEND"] == "django.core.mail.backends.filebased.EmailBackend"
+    assert found["EMAIL_FILE_PATH"] == str(tmp_path / "50% + a space" / "mail")
 
 
 def test_what_the_user_set_wins(servers, monkeypatch):

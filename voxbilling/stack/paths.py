@@ -57,6 +57,11 @@ class DataDirectory:
         return self.root / "sandbox.json"
 
     @property
+    def mail(self) -> Path:
+        """A file for each e-mail that would have been sent."""
+        return self.root / "mail"
+
+    @property
     def _short_sockets_record(self) -> Path:
         return self.root / "sockets-directory"
 
@@ -151,7 +156,10 @@ class DataDirectory:
                 f"{path} with the database's password is gone: delete {self.root}, which also "
                 "deletes its database, and start again."
             )
-        names = ("secret_key", "postgres", "valkey", "vapi_webhook_secret")
+        names = (
+            *("secret_key", "postgres", "valkey"),
+            *("vapi_webhook_secret", "stripe_webhook_secret"),
+        )
         missing = {name: secrets.token_hex(32) for name in names if name not in kept}
         if missing:
             kept |= missing

@@ -118,7 +118,7 @@ class Supervisor:
         """Start everything; returns the children's environment when `demo.json` says ready."""
         base_url = f"http://127.0.0.1:{web_port}"
         sandbox_url = f"http://127.0.0.1:{sandbox_port}"
-        settings = variables.for_servers(servers, sandbox_url)
+        settings = variables.for_servers(servers, sandbox_url, base_url)
         publish(servers, settings)
         environment = {
             **os.environ,

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from urllib.parse import quote
 
 import environ
 
@@ -9,6 +10,8 @@ from voxbilling.stack.servers import Servers
 
 # Nothing listens on the discard port: without a sandbox, a call to a provider fails at once.
 _NO_SANDBOX = "http://127.0.0.1:9"
+# Where `make run` serves the site, unless told otherwise.
+_USUAL_SITE = "http://127.0.0.1:8000"
 
 
 def embedded_servers_are_meant() -> bool:
@@ -18,7 +21,9 @@ def embedded_servers_are_meant() -> bool:
     return debug and not named
 
 
-def for_servers(servers: Servers, sandbox_url: str = _NO_SANDBOX) -> dict[str, str]:
+def for_servers(
+    servers: Servers, sandbox_url: str = _NO_SANDBOX, site_url: str = _USUAL_SITE
+) -> dict[str, str]:
     """All that settings need to run on these servers. What the user set wins."""
     passwords = servers.data.passwords
     variables = {
@@ -27,6 +32,9 @@ def for_servers(servers: Servers, sandbox_url: str = _NO_SANDBOX) -> dict[str, s
         "DATABASE_URL": servers.database_url,
         "REDIS_URL": servers.redis_url,
         "VAPI_WEBHOOK_SECRETS": passwords["vapi_webhook_secret"],
+        "SITE_URL": site_url,
+        # The path itself begins with the fourth slash.
+        "EMAIL_URL": f"filemail:///{quote(str(servers.data.mail))}",
     }
     if not os.environ.get("VAPI_API_KEY"):
         variables |= {"VAPI_API_KEY": "sandbox", "VAPI_API_URL": f"{sandbox_url}/vapi"}
@@ -36,6 +44,12 @@ def for_servers(servers: Servers, sandbox_url: str = _NO_SANDBOX) -> dict[str, s
             "TWILIO_AUTH_TOKEN": "sandbox",
             "TWILIO_API_URL": f"{sandbox_url}/twilio",
         }
+    if not os.environ.get("STRIPE_SECRET_KEY"):
+        variables |= {
+            "STRIPE_SECRET_KEY": "sk_test_sandbox",
+            "STRIPE_API_URL": f"{sandbox_url}/stripe",
+        }
+    variables["STRIPE_WEBHOOK_SECRET"] = passwords["stripe_webhook_secret"]
     variables = _what_the_user_set_wins(variables)
     # What Vapi's place in this stack and the health checks ask by, besides what the user named.
     named = os.environ.get("ALLOWED_HOSTS")

@@ -13,6 +13,8 @@ _SHORTEST_SECRET = 16
 # of a deployment are about HTTPS, which there is none of with DEBUG on.
 _ABOUT_KEYS = {"security.W009", "security.W025"}
 
+_KEYS = ("VAPI_API_KEY", "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "STRIPE_SECRET_KEY")
+
 
 def check() -> Iterator[Finding]:
     """Every setting that is missing or weak."""
@@ -40,9 +42,15 @@ def _problems() -> Iterator[Finding]:
             yield failed(
                 "settings", f"{name} has a secret of under {_SHORTEST_SECRET} characters: lengthen"
             )
-    for name in ("VAPI_API_KEY", "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN"):
+    if len(settings.STRIPE_WEBHOOK_SECRET) < _SHORTEST_SECRET:
+        yield failed(
+            "settings",
+            f"STRIPE_WEBHOOK_SECRET has less than {_SHORTEST_SECRET} characters: it is not the "
+            "one that Stripe showed",
+        )
+    for name in _KEYS:
         if not getattr(settings, name).strip():
             yield failed("settings", f"{name} is missing: no call to that provider can work")
-    for name in ("VAPI_API_URL", "TWILIO_API_URL"):
+    for name in ("VAPI_API_URL", "TWILIO_API_URL", "STRIPE_API_URL"):
         if not settings.DEBUG and not getattr(settings, name).startswith("https://"):
             yield failed("settings", f"{name} is no https address: keys would travel in the open")
