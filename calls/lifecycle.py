@@ -264,8 +264,8 @@ def settle(
     )
     charged_seconds = 0 if waiver else lasted_seconds
     doubt = _doubt(call, charged_seconds, started_at, ended_at, received_at)
-    if charged_seconds == 0 and not waiver and call.started_at is not None:
-        doubt = f"It never connected by the report, but was seen live at {call.started_at}."
+    if charged_seconds == 0 and not waiver:
+        doubt = _doubt_about_none(call, ended_at or call.ended_at or received_at)
 
     call.started_at = started_at or call.started_at
     mark_ended(call, ended_reason, ended_at or call.ended_at or received_at)
@@ -321,6 +321,13 @@ def _doubt(
             f"{cap_seconds} s."
         )
     return ""
+
+
+def _doubt_about_none(call: Call, ended_at: datetime) -> str:
+    """Why it cannot be that a call never connected; empty if it can."""
+    if call.started_at is None or ended_at - call.started_at < timedelta(seconds=1):
+        return ""
+    return f"It never connected by the report, but was seen live at {call.started_at}."
 
 
 def _second_report(call: Call, lasted_seconds: int | None, cost_usd: Decimal | None) -> Outcome:

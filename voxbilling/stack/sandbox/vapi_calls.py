@@ -70,7 +70,7 @@ class Call:
     @property
     def seconds(self) -> int:
         """How long it lasted, rounded half up and at least 1; 0 if it never connected."""
-        if self.started_at is None or self.ended_at is None:
+        if self.started_at is None or self.ended_at is None or self.ended_at == self.started_at:
             return 0
         milliseconds = (self.ended_at - self.started_at) // timedelta(milliseconds=1)
         return max((milliseconds + 500) // 1000, 1)
