@@ -18,6 +18,7 @@ from wallets import (
     admin_payments,  # noqa: F401 - registers its pages
     ledger,
 )
+from wallets.alerts.admin import AlertRecipients
 from wallets.models import CreditReservation, CreditTransaction, Membership, Organization
 
 if TYPE_CHECKING:
@@ -155,6 +156,8 @@ class OrganizationAdmin(OrganizationModelAdmin):
         "billing_increment_seconds",
         "charges_voicemail",
         "recovers_owed_from_topups",
+        "low_balance_pence",
+        "time_zone",
         "created_at",
     ]
     readonly_fields = [
@@ -167,7 +170,7 @@ class OrganizationAdmin(OrganizationModelAdmin):
         "owed_pence",
         "created_at",
     ]
-    inlines = [Memberships]
+    inlines = [Memberships, AlertRecipients]
     actions = ["suspend", "resume"]
     change_form_template = "admin/wallets/organization/change_form.html"
 
