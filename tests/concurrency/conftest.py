@@ -3,8 +3,11 @@
 import pytest
 from django.db import connection
 
+from tests.wallets.fake_stripe import fake_stripe
 from tests.wallets.invariants import execute, rows
 from tests.wallets.schema import schema
+
+__all__ = ["fake_stripe", "without_safeguards"]
 
 TABLES = ("organizations", "credit_reservations", "credit_transactions")
 
