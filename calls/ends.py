@@ -4,20 +4,23 @@ An order to end is kept in the database until Vapi has taken it; what a lost tas
 the sweep finds and sends. Nothing here waits for Vapi under a lock.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import partial
 from uuid import UUID
 
 import structlog
-from celery import current_app, shared_task
+from celery import shared_task
 from django.db import transaction
 from django.utils import timezone
 
 from calls import asking
 from calls.models import Call
 from calls.secrets import decrypt_control_url
+from telephony.models import PhoneNumber
 from telephony.vapi_control import ControlMessage, send_control
+from voxbilling.after_commit import send_after_commit
+from wallets import alerts
 
 logger = structlog.get_logger(__name__)
 
@@ -52,8 +55,7 @@ def sweep_at(moments: Iterable[datetime | None]) -> None:
     """
     soon = timezone.now() + 2 * SWEEP_INTERVAL
     for moment in {_rounded_up(moment) for moment in moments if moment and moment <= soon}:
-        sweep = partial(current_app.send_task, SWEEP_TASK, eta=moment, expires=_SWEEP_EXPIRES)
-        transaction.on_commit(sweep, robust=True)
+        send_after_commit(SWEEP_TASK, eta=moment, expires=_SWEEP_EXPIRES)
 
 
 def mark_end(call: Call, *, money_ended_at: datetime | None) -> None:
@@ -93,9 +95,30 @@ def order_end(call: Call, *, money_ended_at: datetime | None) -> None:
 
     The caller holds the call's lock. If the task is lost, the sweep finds the order and sends it.
     """
+    if call.end_ordered_at is None and money_ended_at is not None:
+        tell_of_cut_off([call])
     mark_end(call, money_ended_at=money_ended_at)
     call.save(update_fields=MARKED)
     transaction.on_commit(lambda: send_end.delay(str(call.pk)), robust=True)
+
+
+def tell_of_cut_off(calls: Sequence[Call]) -> None:
+    """Have those who pay for these calls told that they were ended for want of money.
+
+    The caller holds the organizations' locks.
+    """
+    numbers = PhoneNumber.objects.in_bulk([call.phone_number_id for call in calls])
+    by_organization: dict[UUID, list[alerts.CutOffCall]] = defaultdict(list)
+    for call in calls:
+        number = numbers.get(call.phone_number_id)
+        by_organization[call.organization_id].append(
+            alerts.CutOffCall(
+                call_id=call.call_id,
+                number=number.number if number else None,
+                started_at=call.started_at,
+            )
+        )
+    alerts.tell_of_calls_cut_off(by_organization)
 
 
 @shared_task

@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
-from calls import ends, kill_switch
+from calls import asking, ends, kill_switch
 from calls.identity import lock_calls
 from calls.models import Call
 from wallets import ledger
@@ -99,6 +99,7 @@ def _look_at(call_pks: Collection[UUID]) -> _Found:
     organizations = lock_free_organizations(free)
     reservations = reservations_of_calls([call.call_id for call in live], free)
     found = _Found(looked_at={call.pk for call in calls})
+    cut_off = []
     for call in calls:
         call.check_at = None
     for call in live:
@@ -108,11 +109,18 @@ def _look_at(call_pks: Collection[UUID]) -> _Found:
         if decision.must_end:
             ends.mark_end(call, money_ended_at=decision.money_ends_at)
             found.to_end.append(call.pk)
+            if decision.money_ends_at is not None:
+                cut_off.append(call)
         elif call.started_at is not None:
             call.check_at = decision.check_at
             if decision.must_warn:
                 call.warned_at = now
                 found.to_warn[call.pk] = decision.remaining_seconds
+        else:
+            # Had it started when it was last heard of, its money would end soon.
+            asking.expect_start(call)
     Call.objects.bulk_update(calls, [*ends.MARKED, "warned_at"])
+    if cut_off:
+        ends.tell_of_cut_off(cut_off)
     ends.sweep_at(call.check_at for call in live)
     return found

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from telephony.models import PhoneNumber
 from telephony.releases import begin_release
-from wallets import ledger
+from wallets import alerts, ledger
 from wallets.locks import lock_free_organizations
 from wallets.models import CreditTransaction
 
@@ -90,8 +90,28 @@ def _note_unpaid(number: PhoneNumber, now: datetime, refusal: ledger.LedgerError
     if number.rent_unpaid_since is None:
         number.rent_unpaid_since = now
         logger.warning("number_rent_unpaid", phone_number_id=str(number.pk), reason=str(refusal))
+        alerts.raise_alert(
+            number.organization_id,
+            alerts.Kind.RENTAL_UNPAID,
+            key=f"{number.pk}:{number.months_paid}",
+            context={
+                "number": number.number,
+                "price_pence": number.monthly_price_pence,
+                "releases_at": now + GRACE,
+            },
+        )
     released_at = number.rent_unpaid_since + GRACE
     if now >= released_at:
+        alerts.raise_alert(
+            number.organization_id,
+            alerts.Kind.NUMBER_RELEASED,
+            key=str(number.pk),
+            context={
+                "number": number.number,
+                "price_pence": number.monthly_price_pence,
+                "unpaid_since_at": number.rent_unpaid_since,
+            },
+        )
         begin_release(number, "The monthly price was not paid within the grace period.")
         return
     number.rent_attempt_at = min(now + RETRY_UNPAID_AFTER, released_at)

@@ -34,6 +34,7 @@ app.conf.beat_schedule = {
     "resume_number_orders": _every(30, "telephony.tasks.resume_number_orders"),
     "resume_number_releases": _every(30, "telephony.tasks.resume_number_releases"),
     "charge_number_rents": _every(300, "telephony.tasks.charge_number_rents"),
+    "send_alerts": _every(60, "wallets.tasks.send_alerts"),
     "check_ledger": _every(3600, "wallets.tasks.check_ledger"),
 }
 

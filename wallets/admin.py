@@ -15,6 +15,7 @@ from django.urls import URLPattern, path, reverse
 
 from voxbilling.admin import ReadOnlyAdmin
 from wallets import ledger
+from wallets.alerts.admin import AlertRecipients
 from wallets.models import CreditReservation, CreditTransaction, Membership, Organization
 
 if TYPE_CHECKING:
@@ -152,6 +153,8 @@ class OrganizationAdmin(OrganizationModelAdmin):
         "billing_increment_seconds",
         "charges_voicemail",
         "recovers_owed_from_topups",
+        "low_balance_pence",
+        "time_zone",
         "created_at",
     ]
     readonly_fields = [
@@ -164,7 +167,7 @@ class OrganizationAdmin(OrganizationModelAdmin):
         "owed_pence",
         "created_at",
     ]
-    inlines = [Memberships]
+    inlines = [Memberships, AlertRecipients]
     actions = ["suspend", "resume"]
     change_form_template = "admin/wallets/organization/change_form.html"
 

@@ -3,6 +3,7 @@
 import structlog
 from celery import shared_task
 
+from wallets.alerts.sending import send_due
 from wallets.selectors import ledger_differences
 
 logger = structlog.get_logger(__name__)
@@ -21,3 +22,9 @@ def check_ledger() -> int:
             recomputed=difference.recomputed,
         )
     return len(differences)
+
+
+@shared_task
+def send_alerts() -> int:
+    """Send the e-mails that are due; returns how many were sent."""
+    return send_due()

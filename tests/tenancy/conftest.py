@@ -11,6 +11,8 @@ from telephony.models import NumberOrder
 from tests.factories import OrganizationFactory, PhoneNumberFactory, UserFactory
 from wallets import ledger
 from wallets.models import (
+    Alert,
+    AlertRecipient,
     CreditReservation,
     CreditTransaction,
     Dispute,
@@ -82,6 +84,15 @@ def make_tenant(name: str) -> Tenant:
             stripe_dispute_id=name,
             created_at=timezone.now(),
         ),
+        Alert.objects.create(
+            organization=organization,
+            kind="empty",
+            key=name,
+            context={},
+            created_at=timezone.now(),
+            next_attempt_at=timezone.now(),
+        ),
+        AlertRecipient.objects.create(organization=organization, email="somebody@example.com"),
         NumberOrder.objects.create(
             organization=organization,
             idempotency_key=name,

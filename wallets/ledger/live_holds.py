@@ -12,6 +12,7 @@ from wallets.ledger.arguments import (
     check_live_until,
     check_range,
 )
+from wallets.ledger.crossings import announce_crossings
 from wallets.ledger.reservations import (
     by_call_id,
     find_reservations_of_calls,
@@ -71,12 +72,12 @@ def extend_reservations(*, extensions: Sequence[Extension]) -> dict[str, Reserva
     ]
     if changed:
         CreditReservation.objects.bulk_update(changed, ["reserved_pence", "expires_at"])
-        Organization.objects.bulk_update(
-            {
-                hold.organization_id: organizations[hold.organization_id] for hold in changed
-            }.values(),
-            ["reserved_pence"],
-        )
+        changed_organizations = {
+            hold.organization_id: organizations[hold.organization_id] for hold in changed
+        }.values()
+        Organization.objects.bulk_update(changed_organizations, ["reserved_pence"])
+        for organization in changed_organizations:
+            announce_crossings(organization)
     changed_ids = {hold.pk for hold in changed}
     return {
         call_id: reservation_result(

@@ -6,6 +6,7 @@ All of them expect the organization to be locked by the caller.
 from django.utils import timezone
 
 from wallets.errors import IdempotencyConflict, InsufficientBalance
+from wallets.ledger.crossings import announce_crossings
 from wallets.models import CreditReservation, CreditTransaction, Organization
 from wallets.results import Posting
 
@@ -59,6 +60,7 @@ def append_entry(
 
 
 def save_organization(organization: Organization) -> None:
+    """Write the organization's figures, and tell of the bounds that they fell below."""
     organization.save(
         update_fields=[
             "balance_pence",
@@ -72,6 +74,7 @@ def save_organization(organization: Organization) -> None:
             "total_calls",
         ]
     )
+    announce_crossings(organization)
 
 
 def find_entry(organization: Organization, key: str) -> CreditTransaction | None:

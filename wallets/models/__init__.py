@@ -1,9 +1,10 @@
-"""Organizations, their ledger entries, the holds of their calls, and what moves money at Stripe.
+"""Organizations, their ledger entries, the holds of their calls, payments and alerts.
 
 Only `wallets.ledger` writes balances, holds and entries. The constraints here and the triggers in
 the migrations make the rules hold for every other way in, too.
 """
 
+from wallets.models.alerts import Alert, AlertRecipient
 from wallets.models.entries import CreditTransaction
 from wallets.models.organizations import (
     Membership,
@@ -15,6 +16,8 @@ from wallets.models.payments import Dispute, PaymentProfile, Refund, TopUp
 from wallets.models.reservations import CreditReservation
 
 __all__ = [
+    "Alert",
+    "AlertRecipient",
     "CreditReservation",
     "CreditTransaction",
     "Dispute",

@@ -1,11 +1,15 @@
 """Tenants with their wallets, and the people who belong to them."""
 
 import uuid
+from typing import Any, NamedTuple, Self
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import F, Q
 
+from wallets.formats import pounds
 from wallets.pricing import SECONDS_PER_MINUTE, Tariff
 
 
@@ -15,6 +19,24 @@ def default_rate_pence_per_minute() -> int:
 
 def default_billing_increment_seconds() -> int:
     return int(settings.BILLING_INCREMENT_SECONDS)
+
+
+def check_time_zone(name: str) -> None:
+    """Raises ValidationError for what is no time zone's name."""
+    try:
+        ZoneInfo(name)
+    except (LookupError, ValueError, OSError):
+        raise ValidationError(
+            f"{name!r} is no time zone: write its name, like Europe/London or America/New_York."
+        ) from None
+
+
+class Figures(NamedTuple):
+    """What a wallet had at one moment, in pence."""
+
+    balance_pence: int
+    effective_balance_pence: int
+    debt_limit_pence: int
 
 
 class Organization(models.Model):
@@ -87,7 +109,16 @@ class Organization(models.Model):
         default=50_000,
         help_text="What automatic recharges pay in at most in a calendar month (UTC), in pence.",
     )
+    time_zone = models.CharField(
+        max_length=64,
+        default="Europe/London",
+        validators=[check_time_zone],
+        help_text="How its people's clocks go: the times in its e-mails. Like Europe/London.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
+
+    # As they were when the row was read or last written: what crossings are judged from.
+    figures_in_row: Figures
 
     class Meta:
         db_table = "organizations"
@@ -122,6 +153,25 @@ class Organization(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @classmethod
+    def from_db(cls, *args: Any, **kwargs: Any) -> Self:
+        organization = super().from_db(*args, **kwargs)
+        if not organization.get_deferred_fields() & {
+            "balance_pence",
+            "reserved_pence",
+            "debt_limit_pence",
+        }:
+            organization.figures_in_row = organization.figures
+        return organization
+
+    @property
+    def figures(self) -> Figures:
+        return Figures(
+            balance_pence=self.balance_pence,
+            effective_balance_pence=self.effective_balance_pence,
+            debt_limit_pence=self.debt_limit_pence,
+        )
+
     @property
     def effective_balance_pence(self) -> int:
         """What is not held for calls, in pence; negative when a debt limit is in use."""
@@ -155,8 +205,7 @@ class Organization(models.Model):
     @property
     def balance_formatted(self) -> str:
         """The balance in pounds, as people write it; a debt is never hidden."""
-        pounds, pence = divmod(abs(self.balance_pence), 100)
-        return f"{'−' if self.balance_pence < 0 else ''}£{pounds}.{pence:02}"
+        return pounds(self.balance_pence)
 
 
 class Membership(models.Model):

@@ -1,0 +1,7 @@
+"""How amounts are written for people."""
+
+
+def pounds(pence: int) -> str:
+    """An amount of pence in pounds; a minus is never hidden."""
+    whole, rest = divmod(abs(pence), 100)
+    return f"{'−' if pence < 0 else ''}£{whole}.{rest:02}"
