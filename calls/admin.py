@@ -12,7 +12,7 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from calls import review, upstream
+from calls import reconciliation, review, upstream
 from calls.models import Appointment, Call, UnbilledCall, UpstreamDay, VapiReading
 from calls.selectors import BELOW_COST, margins
 from voxbilling.admin import ReadOnlyAdmin
@@ -24,6 +24,7 @@ else:
     AppointmentModelAdmin = admin.ModelAdmin
 
 MARGIN_DAYS = 14
+ASKED_BY_HAND = 10
 
 
 class NeedsAttention(admin.SimpleListFilter):
@@ -101,6 +102,22 @@ class CallAdmin(ReadOnlyAdmin):
     exclude = ["control_url_encrypted"]
     change_form_template = "admin/calls/call/change_form.html"
     change_list_template = "admin/calls/call/change_list.html"
+    actions = ["settle_from_vapi"]
+
+    @admin.action(
+        description="Settle from Vapi: ask for its record now", permissions=["settle_from_vapi"]
+    )
+    def settle_from_vapi(self, request: HttpRequest, queryset: QuerySet[Call]) -> None:
+        if queryset.count() > ASKED_BY_HAND:
+            sentence = f"Choose at most {ASKED_BY_HAND} calls: Vapi is asked about one at a time."
+            self.message_user(request, sentence, messages.WARNING)
+            return
+        ids = queryset.filter(announced_by_vapi=True).values_list("vapi_call_id", flat=True)
+        for outcome in reconciliation.ask_now([found for found in ids if found]):
+            self.message_user(request, outcome)
+
+    def has_settle_from_vapi_permission(self, request: HttpRequest) -> bool:
+        return _may_settle(request)
 
     def get_urls(self) -> list[URLPattern]:
         settle = path(
@@ -185,8 +202,7 @@ class UnbilledCallAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Bill now: look for who pays again", permissions=["bill"])
     def bill(self, request: HttpRequest, queryset: QuerySet[UnbilledCall]) -> None:
-        outcomes = upstream.bill_again(list(queryset.values_list("pk", flat=True)))
-        for outcome in outcomes:
+        for outcome in reconciliation.ask_now(list(queryset.values_list("pk", flat=True))):
             self.message_user(request, outcome)
 
     def has_bill_permission(self, request: HttpRequest) -> bool:

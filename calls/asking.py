@@ -42,6 +42,12 @@ def expect_end(call: Call) -> None:
         call.reconcile_at = min(call.reconcile_at, timezone.now() + END_WAIT)
 
 
+def expect_start(call: Call) -> None:
+    """A call may be live, and nobody said that it started: have Vapi asked. The caller saves."""
+    if call.reconcile_at is not None:
+        call.reconcile_at = min(call.reconcile_at, timezone.now())
+
+
 def pause(attempts: int) -> timedelta:
     """How long Vapi is not asked about a call that it was asked about so many times."""
     if attempts == 0:

@@ -90,7 +90,9 @@ def find_payer(reference: CallReference) -> Payer | None:
     number = telephony.find_phone_number(
         vapi_phone_number_id=reference.vapi_phone_number_id, number=reference.phone_number
     )
-    assistant = telephony.find_assistant(reference.vapi_assistant_id)
+    assistant = telephony.find_assistant(reference.vapi_squad_id) or telephony.find_assistant(
+        reference.vapi_assistant_id
+    )
     if number is None:
         if assistant is None:
             return None

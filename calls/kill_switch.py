@@ -104,6 +104,9 @@ def enforce(
         return _report(organization, end_call=True, message="This call is being ended.")
     now = timezone.now()
     began_at = _began_at(call, reported_elapsed_seconds, now)
+    if reported_elapsed_seconds > 0 and call.started_at is None:
+        # The message that said so was lost.
+        call.started_at = began_at
     if reservation is not None and reservation.is_active:
         ledger.extend_reservations(extensions=[extension(call, now, began_at=began_at)])
         reservation.refresh_from_db()
@@ -111,9 +114,10 @@ def enforce(
     decision = decide(call, organization, reservation, now, began_at=began_at)
     if decision.must_end:
         ends.order_end(call, money_ended_at=decision.money_ends_at)
+        call.save(update_fields=["started_at"])
     else:
         call.check_at = decision.check_at
-        call.save(update_fields=["check_at", "attention"])
+        call.save(update_fields=["check_at", "started_at", "attention"])
         ends.sweep_at([decision.check_at])
     return _report(
         organization,
@@ -200,6 +204,9 @@ def _other_reason_to_end(
     """
     if reservation is not None and reservation.is_settled:
         return "This call is settled."
+    if call.authorization == Call.Authorization.REFUSED:
+        call.add_attention("It was refused, and Vapi connected it all the same.")
+        return "This call was refused."
     if call.unknown_to_vapi_at is not None and now - call.unknown_to_vapi_at >= UNKNOWN_FOR:
         call.add_attention("It was watched as live, and Vapi knows no call by this id.")
         return "Vapi does not know this call."

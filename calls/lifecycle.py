@@ -33,6 +33,8 @@ WRONG_CLOCK = timedelta(hours=1)
 # How much longer than its cap a call can be reported to have lasted and still be believed.
 CAP_MARGIN_SECONDS = 120
 CLOCK_SKEW = timedelta(minutes=5)
+# How long Vapi takes to tell a caller that the call was refused.
+REFUSAL_IS_SPOKEN = timedelta(seconds=20)
 # What an assistant returned by a server reports is only what is named here.
 SERVER_MESSAGES = ["status-update", "end-of-call-report"]
 LIVE_STATUSES = frozenset({"queued", "ringing", "in-progress", "forwarding"})
@@ -79,9 +81,10 @@ def authorize(
     )
     call.max_duration_seconds = seconds
     call.authorization = Call.Authorization.AUTHORIZED
+    answerer = "squad" if assistant.is_squad else "assistant"
     call.authorization_answer = {
-        "assistantId": assistant.vapi_assistant_id,
-        "assistantOverrides": {
+        f"{answerer}Id": assistant.vapi_assistant_id,
+        f"{answerer}Overrides": {
             "maxDurationSeconds": seconds,
             "serverMessages": SERVER_MESSAGES,
         },
@@ -202,9 +205,12 @@ def _keep_alive(locked: LockedCall, received_at: datetime) -> str:
         if verdict.end_call:
             text = f"Ended: {verdict.message}"
     elif call.authorization_answer is None:
-        # One that was refused by an answer hears that answer, and is ended by Vapi.
         is_suspended = locked.organization.is_suspended
         ends.order_end(call, money_ended_at=None if is_suspended else received_at)
+    elif call.vapi_status == "in-progress" and call.end_ordered_at is None:
+        # It hears the answer that refused it, and then Vapi ends it, unless something is wrong.
+        call.check_at = call.check_at or received_at + REFUSAL_IS_SPOKEN
+        ends.sweep_at([call.check_at])
     return text
 
 
@@ -258,8 +264,8 @@ def settle(
     )
     charged_seconds = 0 if waiver else lasted_seconds
     doubt = _doubt(call, charged_seconds, started_at, ended_at, received_at)
-    if charged_seconds == 0 and not waiver and call.started_at is not None:
-        doubt = f"It never connected by the report, but was seen live at {call.started_at}."
+    if charged_seconds == 0 and not waiver:
+        doubt = _doubt_about_none(call, ended_at or call.ended_at or received_at)
 
     call.started_at = started_at or call.started_at
     mark_ended(call, ended_reason, ended_at or call.ended_at or received_at)
@@ -315,6 +321,13 @@ def _doubt(
             f"{cap_seconds} s."
         )
     return ""
+
+
+def _doubt_about_none(call: Call, ended_at: datetime) -> str:
+    """Why it cannot be that a call never connected; empty if it can."""
+    if call.started_at is None or ended_at - call.started_at < timedelta(seconds=1):
+        return ""
+    return f"It never connected by the report, but was seen live at {call.started_at}."
 
 
 def _second_report(call: Call, lasted_seconds: int | None, cost_usd: Decimal | None) -> Outcome:

@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
-from calls import ends, kill_switch
+from calls import asking, ends, kill_switch
 from calls.identity import lock_calls
 from calls.models import Call
 from wallets import ledger
@@ -116,6 +116,9 @@ def _look_at(call_pks: Collection[UUID]) -> _Found:
             if decision.must_warn:
                 call.warned_at = now
                 found.to_warn[call.pk] = decision.remaining_seconds
+        else:
+            # Had it started when it was last heard of, its money would end soon.
+            asking.expect_start(call)
     Call.objects.bulk_update(calls, [*ends.MARKED, "warned_at"])
     if cut_off:
         ends.tell_of_cut_off(cut_off)

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from calls import asking, kill_switch, lifecycle, review
 from calls.identity import find_call, lock_calls
-from calls.models import Call, VapiReading
+from calls.models import Call, UnbilledCall, VapiReading
 from calls.outcomes import Outcome
 from calls.references import CallReference
 from telephony.vapi_calls import CallRecord, CallUnknown, VapiBusy, VapiRequestFailed, get_call
@@ -37,6 +37,8 @@ OUTAGE_PAUSE = timedelta(seconds=30)
 # Answers that do not settle an ended call, before staff decide: about an hour of them.
 MOST_USELESS_ANSWERS = 8
 MOST_ATTEMPTS_COUNTED = 1000
+# How old a call is that Vapi could not be asked about when staff are shown it.
+UNANSWERED_FOR = timedelta(hours=1)
 # How long before its hold expires Vapi is asked about a call, and from when the hold is kept if
 # Vapi has not answered: a little more than until the next sweep of holds.
 ASKED_BEFORE_EXPIRY = timedelta(minutes=5)
@@ -72,6 +74,24 @@ def settle_missing_reports() -> int:
         if len(due) < ASKED_AT_ONCE:
             break
     return asked
+
+
+def ask_now(vapi_call_ids: Sequence[str]) -> list[str]:
+    """Ask Vapi about these calls, and do what its records say; what became of each, in a sentence.
+
+    For staff, who wait for it: also about a call that nobody could be billed for.
+    """
+    return [f"{vapi_call_id}: {_ask_now(vapi_call_id)}" for vapi_call_id in vapi_call_ids]
+
+
+def _ask_now(vapi_call_id: str) -> str:
+    try:
+        outcome = apply(get_call(vapi_call_id))
+    except VapiRequestFailed as failure:
+        return str(failure)
+    if outcome.usable:
+        UnbilledCall.objects.filter(pk=vapi_call_id).delete()
+    return outcome.text
 
 
 @atomic_against_other_organizations
@@ -114,6 +134,7 @@ def reference_to(record: CallRecord) -> CallReference:
         call_type=record.type,
         vapi_phone_number_id=record.phone_number_id,
         phone_number=record.number,
+        vapi_squad_id=record.squad_id,
         vapi_assistant_id=record.assistant_id,
         control_url=record.control_url,
     )
@@ -233,8 +254,7 @@ def _take_in(question: _Question, answer: CallRecord | VapiRequestFailed) -> Non
             _note_unknown(question)
         else:
             logger.warning("vapi_not_asked", call_id=question.vapi_call_id, reason=str(answer))
-            if question.attempts >= MOST_USELESS_ANSWERS:
-                _note_no_answer(question, answer)
+            _note_no_answer(question, answer)
     except Exception:
         # It is due again after its pause, and the others have their turn.
         logger.exception("call_not_reconciled", call_id=question.vapi_call_id)
@@ -291,11 +311,14 @@ def _note_unknown(question: _Question) -> None:
 
 @transaction.atomic
 def _note_no_answer(question: _Question, failure: VapiRequestFailed) -> None:
-    """Show staff a call that Vapi cannot be asked about; it is asked on."""
+    """Vapi could not be asked, so that this was no attempt; after a while staff are shown it."""
     call = _lock(question.vapi_call_id)
-    if call is not None and call.awaits_vapi:
+    if call is None or not call.awaits_vapi:
+        return
+    call.reconcile_attempts = question.attempts - 1
+    if timezone.now() - (call.ended_at or call.created_at) > UNANSWERED_FOR:
         call.add_attention(f"Vapi could not be asked about it: {failure}")
-        call.save(update_fields=["attention"])
+    call.save(update_fields=["reconcile_attempts", "attention"])
 
 
 def _lock(vapi_call_id: str) -> Call | None:

@@ -14,5 +14,6 @@ class CallReference:
     call_type: str | None = None
     vapi_phone_number_id: str | None = None
     phone_number: str | None = None
+    vapi_squad_id: str | None = None
     vapi_assistant_id: str | None = None
     control_url: str | None = field(default=None, repr=False)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Count, F, Q, QuerySet, Sum
+from django.db.models import Count, F, Min, Q, QuerySet, Sum
 from django.db.models.functions import TruncDate
 from django.utils import timezone
 
@@ -252,24 +252,30 @@ class CallFigures:
     """What those who watch a deployment ask of its calls.
 
     Latencies are the seconds from when a call's money ended to when the call ended, below 0 if it
-    ended before; of the calls that were ended by us in the last hour, None if none was.
+    ended before; of the calls that were ended by us in the last hour, None if none was. What
+    those calls cost beyond their money is the overrun.
     """
 
     live: int
+    being_ended: int
     to_review: int
+    oldest_to_review_ended_at: datetime | None
     awaiting_report: int
     unbilled: int
     ended_by_us: int
+    overrun_pence: int
     end_latency_p50_seconds: float | None
     end_latency_p99_seconds: float | None
 
 
 _END_LATENCIES = """
 SELECT count(*),
+    coalesce(sum(uncollected_pence), 0)::bigint,
     percentile_cont(0.5) WITHIN GROUP (ORDER BY late),
     percentile_cont(0.99) WITHIN GROUP (ORDER BY late)
 FROM (
-    SELECT extract(epoch FROM ended_at - money_ended_at)::float8 AS late FROM calls
+    SELECT extract(epoch FROM ended_at - money_ended_at)::float8 AS late, uncollected_pence
+    FROM calls
     WHERE ended_at >= %s AND money_ended_at IS NOT NULL
 ) AS ended_by_us
 """
@@ -279,15 +285,24 @@ def call_figures() -> CallFigures:
     """The figures as they are now; each is counted by an index of the few rows that it is about."""
     with connection.cursor() as cursor:
         cursor.execute(_END_LATENCIES, [timezone.now() - timedelta(hours=1)])
-        ended_by_us, p50, p99 = cursor.fetchone()
+        ended_by_us, overrun_pence, p50, p99 = cursor.fetchone()
+    live = Call.objects.filter(ended_at=None, announced_by_vapi=True).aggregate(
+        all=Count("pk"), being_ended=Count("end_ordered_at")
+    )
+    to_review = Call.objects.exclude(review_reason="").aggregate(
+        all=Count("pk"), oldest=Min("ended_at")
+    )
     return CallFigures(
-        live=Call.objects.filter(ended_at=None, announced_by_vapi=True).count(),
-        to_review=Call.objects.exclude(review_reason="").count(),
+        live=live["all"],
+        being_ended=live["being_ended"],
+        to_review=to_review["all"],
+        oldest_to_review_ended_at=to_review["oldest"],
         awaiting_report=Call.objects.filter(
             reconcile_at__isnull=False, ended_at__isnull=False
         ).count(),
         unbilled=UnbilledCall.objects.count(),
         ended_by_us=ended_by_us,
+        overrun_pence=overrun_pence,
         end_latency_p50_seconds=p50,
         end_latency_p99_seconds=p99,
     )

@@ -8,9 +8,9 @@ import structlog
 from django.utils import timezone
 
 from calls import reconciliation
-from calls.models import Call, UnbilledCall, UpstreamDay, VapiReading
+from calls.models import Call, UpstreamDay, VapiReading
 from telephony.vapi_call_pages import pages
-from telephony.vapi_calls import CallRecord, VapiRequestFailed, get_call
+from telephony.vapi_calls import CallRecord, VapiRequestFailed
 from wallets.pricing import connected_seconds
 
 logger = structlog.get_logger(__name__)
@@ -21,6 +21,10 @@ COMPARED_AFTER = timedelta(hours=2)
 DAYS_MADE_UP_FOR = 7
 REQUESTS_PER_DAY = 500
 MOST_DETAILS = 50
+
+
+class ListTooLong(VapiRequestFailed):
+    """There are more pages than are asked for."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +47,23 @@ def compare_next_day() -> UpstreamDay | None:
 
     A difference is logged as an error, once, and shown to staff. Safe to run twice at once.
     """
-    day = _next_day()
-    if day is None or reconciliation.is_quiet():
+    if reconciliation.is_quiet():
         return None
-    try:
-        theirs = _listed(day)
-    except VapiRequestFailed as failure:
-        logger.warning("upstream_not_compared", day=str(day), reason=str(failure))
-        reconciliation.heed(failure)
-        return None
-    compared, is_new = _record(day, theirs)
+    for day in _days_to_compare():
+        try:
+            return _compare(day)
+        except ListTooLong as failure:
+            # Nor will it be read the next time: the days after it have their turn.
+            logger.error("upstream_not_compared", day=str(day), reason=str(failure))
+        except VapiRequestFailed as failure:
+            logger.warning("upstream_not_compared", day=str(day), reason=str(failure))
+            reconciliation.heed(failure)
+            return None
+    return None
+
+
+def _compare(day: date) -> UpstreamDay:
+    compared, is_new = _record(day, _listed(day))
     if is_new and compared.differs:
         logger.error(
             "upstream_difference",
@@ -65,34 +76,17 @@ def compare_next_day() -> UpstreamDay | None:
     return compared
 
 
-def bill_again(vapi_call_ids: Sequence[str]) -> list[str]:
-    """Ask Vapi about calls that could not be billed, and bill them; what became of each.
-
-    For staff, after they entered the number or assistant of whoever pays.
-    """
-    return [f"{vapi_call_id}: {_bill(vapi_call_id)}" for vapi_call_id in vapi_call_ids]
-
-
 def minutes(seconds: int) -> str:
     """Whole minutes and seconds, like 3:05."""
     return f"{seconds // 60}:{seconds % 60:02}"
 
 
-def _bill(vapi_call_id: str) -> str:
-    try:
-        outcome = reconciliation.apply(get_call(vapi_call_id))
-    except VapiRequestFailed as failure:
-        return str(failure)
-    if outcome.usable:
-        UnbilledCall.objects.filter(pk=vapi_call_id).delete()
-    return outcome.text
-
-
-def _next_day() -> date | None:
+def _days_to_compare() -> list[date]:
+    """The days that are over and were not compared, the first one first."""
     now = timezone.now().astimezone(UTC)
     reading = VapiReading.objects.first()
     if reading is None:
-        return None
+        return []
     last = (now - COMPARED_AFTER).date() - timedelta(days=1)
     # On the day on which billing began, some calls were somebody else's to bill.
     first = max(
@@ -101,14 +95,14 @@ def _next_day() -> date | None:
     )
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
     compared = set(UpstreamDay.objects.filter(day__in=days).values_list("day", flat=True))
-    return next((day for day in days if day not in compared), None)
+    return [day for day in days if day not in compared]
 
 
 def _listed(day: date) -> dict[str, int]:
     """The connected calls that ended on a day by Vapi's list, and their seconds.
 
-    A call is changed no earlier than it ends. Raises VapiRequestFailed, also for a list that
-    could not be read to its end.
+    A call is changed no earlier than it ends. Raises VapiRequestFailed, and ListTooLong for a
+    list that could not be read to its end.
     """
     start, end = _bounds(day)
     now = timezone.now()
@@ -118,7 +112,7 @@ def _listed(day: date) -> dict[str, int]:
         read_to = page.until
         found |= {record.id: seconds for record, seconds in _connected(page.records, start, end)}
     if read_to < now:
-        raise VapiRequestFailed("Vapi's list of the day is too long to be read.")
+        raise ListTooLong("Vapi's list of the day is too long to be read.")
     return found
 
 
@@ -140,6 +134,8 @@ def _record(day: date, theirs: Mapping[str, int]) -> tuple[UpstreamDay, bool]:
         ended_at__gte=start,
         ended_at__lt=end,
         duration_seconds__gt=0,
+        # What was reported and never settled is on nobody's bill.
+        settled_at__isnull=False,
     )
     ours = {
         vapi_call_id: seconds

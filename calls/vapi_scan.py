@@ -92,7 +92,9 @@ def _bill(records: Sequence[CallRecord]) -> int:
                 unbilled[record.id] = (record, NOBODY_PAYS.text)
         elif _is_news(record, known_call):
             try:
-                reconciliation.apply(record)
+                # The list tells nothing new of a call that Vapi was asked about in vain.
+                attempts = known_call.reconcile_attempts if known_call else 0
+                reconciliation.apply(record, attempts=attempts)
                 UnbilledCall.objects.filter(pk=record.id).delete()
                 billed += 1
             except Exception as error:
@@ -122,13 +124,18 @@ def _with_payer(records: Sequence[CallRecord]) -> set[str]:
     found |= set(numbers.values_list("number", flat=True))
     found |= set(
         find_assistants(
-            [record.assistant_id for record in records if record.assistant_id]
+            [
+                vapi_id
+                for record in records
+                for vapi_id in (record.squad_id, record.assistant_id)
+                if vapi_id
+            ]
         ).values_list("vapi_assistant_id", flat=True)
     )
     return {
         record.id
         for record in records
-        if {record.phone_number_id, record.number, record.assistant_id} & found
+        if found & {record.phone_number_id, record.number, record.squad_id, record.assistant_id}
     }
 
 
@@ -141,7 +148,7 @@ def _show(unbilled: dict[str, tuple[CallRecord, str]]) -> None:
             type=record.type or "",
             vapi_phone_number_id=record.phone_number_id or "",
             phone_number=record.number or "",
-            vapi_assistant_id=record.assistant_id or "",
+            vapi_assistant_id=record.assistant_id or record.squad_id or "",
             started_at=record.started_at,
             ended_at=record.ended_at,
             vapi_cost_usd=record.cost_usd,

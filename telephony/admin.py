@@ -45,7 +45,7 @@ class PhoneNumberForm(PhoneNumberModelForm):
 
 @admin.register(Assistant)
 class AssistantAdmin(AssistantModelAdmin):
-    list_display = ["name", "organization", "vapi_assistant_id", "max_duration_seconds"]
+    list_display = ["name", "organization", "vapi_assistant_id", "is_squad", "max_duration_seconds"]
     list_select_related = ["organization"]
     search_fields = ["name", "vapi_assistant_id", "organization__name"]
     autocomplete_fields = ["organization"]

@@ -15,7 +15,7 @@ VAPI_DEFAULT_DURATION_SECONDS = 600
 
 
 class Assistant(models.Model):
-    """A Vapi assistant that belongs to one organization."""
+    """A Vapi assistant that belongs to one organization, or a squad of them."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     organization = models.ForeignKey(
@@ -23,6 +23,10 @@ class Assistant(models.Model):
     )
     name = models.CharField(max_length=200)
     vapi_assistant_id = models.CharField(max_length=200, unique=True)
+    is_squad = models.BooleanField(
+        default=False,
+        help_text="The id is that of a squad: assistants that hand the caller on to each other.",
+    )
     max_duration_seconds = models.PositiveIntegerField(
         default=VAPI_DEFAULT_DURATION_SECONDS,
         validators=[

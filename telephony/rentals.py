@@ -93,7 +93,7 @@ def _note_unpaid(number: PhoneNumber, now: datetime, refusal: ledger.LedgerError
         alerts.raise_alert(
             number.organization_id,
             alerts.Kind.RENTAL_UNPAID,
-            key=f"{number.pk}:{now.isoformat()}",
+            key=f"{number.pk}:{number.months_paid}",
             context={
                 "number": number.number,
                 "price_pence": number.monthly_price_pence,

@@ -60,6 +60,7 @@ class CallRecord:
     ended_at: datetime | None
     ended_reason: str | None
     cost_usd: Decimal | None
+    squad_id: str | None
     assistant_id: str | None
     phone_number_id: str | None
     number: str | None
@@ -154,6 +155,7 @@ def _record(shown: object) -> CallRecord | None:
         ended_at=clean_moment(value_at(shown, "endedAt")),
         ended_reason=clean_reason(value_at(shown, "endedReason")),
         cost_usd=clean_number(cost),
+        squad_id=clean_text(value_at(shown, "squadId")),
         assistant_id=clean_text(value_at(shown, "assistantId")),
         phone_number_id=clean_text(value_at(shown, "phoneNumberId")),
         number=clean_text(value_at(shown, "phoneNumber", "number")),

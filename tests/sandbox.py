@@ -15,6 +15,7 @@ from voxbilling.stack import ports
 from voxbilling.stack.sandbox import application
 from voxbilling.stack.sandbox.clock import Clock
 from voxbilling.stack.sandbox.memory import Memory
+from voxbilling.stack.sandbox.stripe import Stripe
 from voxbilling.stack.sandbox.vapi_calls import Calls
 from voxbilling.stack.sandbox.vapi_webhook import Webhook
 
@@ -25,14 +26,34 @@ def calls_that_nobody_hears(base_url: str = "http://sandbox") -> Calls:
     return Calls(Webhook("http://127.0.0.1:9", ""), base_url=base_url, clock=Clock())
 
 
+def stripe_that_nobody_hears() -> Stripe:
+    return Stripe(Memory(), Clock(), base_url="http://sandbox/stripe")
+
+
 @contextmanager
-def running_sandbox(file: Path | None = None) -> Iterator[str]:
-    """The URL of a sandbox that knows what this file does, in a thread of this process."""
+def running_sandbox(
+    file: Path | None = None,
+    *,
+    stripe_webhook_url: str | None = None,
+    stripe_webhook_secret: str = "",
+) -> Iterator[str]:
+    """The URL of a sandbox that knows what this file does, in a thread of this process.
+
+    Stripe's events go to `stripe_webhook_url`; without one, nowhere.
+    """
     with ports.reserve(0) as kept:
         port = kept.getsockname()[1]
         url = f"http://127.0.0.1:{port}"
+        memory = Memory(file)
+        stripe = Stripe(
+            memory,
+            Clock(),
+            base_url=f"{url}/stripe",
+            webhook_url=stripe_webhook_url,
+            webhook_secret=stripe_webhook_secret,
+        )
         server = Server(
-            application.create(Memory(file), calls_that_nobody_hears(url)),
+            application.create(memory, calls_that_nobody_hears(url), stripe),
             address="127.0.0.1",
             port=port,
             interface=Interfaces.ASGINL,
@@ -42,7 +63,9 @@ def running_sandbox(file: Path | None = None) -> Iterator[str]:
 
         async def serve() -> None:
             loop.append(asyncio.get_running_loop())
+            stripe.resume()
             await server.serve()
+            stripe.keep()
 
         thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
         thread.start()

@@ -14,11 +14,10 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from voxbilling.admin import ReadOnlyAdmin
-from wallets import (
-    admin_payments,  # noqa: F401 - registers its pages
-    ledger,
-)
+from wallets import ledger
+from wallets.alerts.admin import AlertRecipients
 from wallets.models import CreditReservation, CreditTransaction, Membership, Organization
+from wallets.payments import admin as _payments  # noqa: F401 - registers its pages
 
 if TYPE_CHECKING:
     OrganizationModelAdmin = admin.ModelAdmin[Organization]
@@ -155,6 +154,8 @@ class OrganizationAdmin(OrganizationModelAdmin):
         "billing_increment_seconds",
         "charges_voicemail",
         "recovers_owed_from_topups",
+        "low_balance_pence",
+        "time_zone",
         "created_at",
     ]
     readonly_fields = [
@@ -167,7 +168,7 @@ class OrganizationAdmin(OrganizationModelAdmin):
         "owed_pence",
         "created_at",
     ]
-    inlines = [Memberships]
+    inlines = [Memberships, AlertRecipients]
     actions = ["suspend", "resume"]
     change_form_template = "admin/wallets/organization/change_form.html"
 

@@ -201,6 +201,7 @@ def _call_reference(message: Mapping[str, Any], control_url: str | None) -> Call
         or value_at(message, "call", "phoneNumber", "id"),
         phone_number=value_at(message, "phoneNumber", "number")
         or value_at(message, "call", "phoneNumber", "number"),
+        vapi_squad_id=value_at(message, "call", "squadId"),
         vapi_assistant_id=value_at(message, "call", "assistantId")
         or value_at(message, "assistant", "id"),
         control_url=control_url,
@@ -256,6 +257,7 @@ _ALLOWED: Mapping[str, Any] = {
             "id": clean_text,
             "type": clean_text,
             "assistantId": clean_text,
+            "squadId": clean_text,
             "phoneNumberId": clean_text,
             "phoneNumber": {"id": clean_text, "number": clean_text},
         },

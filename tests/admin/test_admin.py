@@ -11,12 +11,12 @@ from calls.models import Call
 from telephony.models import NumberOrder
 from tests.factories import OrganizationFactory
 from wallets import ledger
-from wallets.models import CreditReservation, CreditTransaction, Organization
+from wallets.models import Alert, CreditReservation, CreditTransaction, Organization
 from webhooks.models import WebhookEvent
 
 pytestmark = pytest.mark.django_db
 
-READ_ONLY = [CreditTransaction, CreditReservation, NumberOrder, Call, WebhookEvent]
+READ_ONLY = [Alert, CreditTransaction, CreditReservation, NumberOrder, Call, WebhookEvent]
 OURS = {"wallets", "telephony", "calls", "webhooks"}
 
 
@@ -132,8 +132,12 @@ def test_saving_an_old_page_does_not_bring_an_old_balance_back(staff, organizati
         "rate_pence_per_minute": 49,
         "billing_increment_seconds": 60,
         "charges_voicemail": "on",
+        "low_balance_pence": 1000,
+        "time_zone": "Europe/London",
         "memberships-TOTAL_FORMS": 0,
         "memberships-INITIAL_FORMS": 0,
+        "alert_recipients-TOTAL_FORMS": 0,
+        "alert_recipients-INITIAL_FORMS": 0,
     }
     staff.get(url)
     original = Organization.objects.get(pk=organization.pk)
@@ -162,7 +166,8 @@ def test_saving_an_old_page_does_not_bring_an_old_balance_back(staff, organizati
 
 def test_a_tariff_of_nothing_is_refused_in_the_form(staff, organization):
     fields = {"name": "A", "rate_pence_per_minute": 0, "billing_increment_seconds": 60,
-              "memberships-TOTAL_FORMS": 0, "memberships-INITIAL_FORMS": 0}  # fmt: skip
+              "memberships-TOTAL_FORMS": 0, "memberships-INITIAL_FORMS": 0,
+              "alert_recipients-TOTAL_FORMS": 0, "alert_recipients-INITIAL_FORMS": 0}  # fmt: skip
     assert staff.post(page(organization, "change"), fields).status_code == 200
     organization.refresh_from_db()
     assert organization.rate_pence_per_minute == 49

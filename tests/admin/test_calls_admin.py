@@ -7,7 +7,7 @@ from django.contrib.auth.models import Permission
 from django.urls import reverse
 from django.utils import timezone
 
-from calls import upstream
+from calls import reconciliation
 from calls.models import Call, UnbilledCall, UpstreamDay
 from tests.factories import OrganizationFactory
 from tests.wallets.steps import commit, reserve, top_up
@@ -137,10 +137,33 @@ def test_days_that_differ_are_found(staff):
 
 def test_an_unbilled_call_is_billed_by_an_action(staff, monkeypatch):
     asked = []
-    monkeypatch.setattr(upstream, "bill_again", lambda ids: asked.extend(ids) or ["x: Settled."])
+    monkeypatch.setattr(reconciliation, "ask_now", lambda ids: asked.extend(ids) or ["x: Settled."])
     UnbilledCall.objects.create(vapi_call_id="x", reason="nobody pays")
     url = reverse("admin:calls_unbilledcall_changelist")
     page = staff.post(url, {"action": "bill", "_selected_action": ["x"]}, follow=True)
+    assert asked == ["x"]
+    assert "X: Settled." in page.content.decode()
+
+
+def test_calls_are_settled_from_vapi_by_an_action(staff, monkeypatch):
+    asked = []
+    monkeypatch.setattr(reconciliation, "ask_now", lambda ids: asked.extend(ids) or ["x: Settled."])
+    organization = OrganizationFactory()
+    calls = [
+        Call.objects.create(
+            organization=organization,
+            call_id=vapi_call_id,
+            vapi_call_id=vapi_call_id,
+            announced_by_vapi=True,
+            reconcile_at=timezone.now(),
+        )
+        for vapi_call_id in ("x", "y")
+    ]
+    url = reverse("admin:calls_call_changelist")
+    form = {"action": "settle_from_vapi", "_selected_action": [calls[0].pk]}
+
+    page = staff.post(url, form, follow=True)
+
     assert asked == ["x"]
     assert "X: Settled." in page.content.decode()
 

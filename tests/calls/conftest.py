@@ -1,6 +1,6 @@
 import pytest
 
-from calls import reconciliation, upstream
+from calls import reconciliation
 from calls.models import VapiReading
 from telephony import vapi_call_pages
 from tests.calls.vapi_api import VapiApi
@@ -13,7 +13,6 @@ __all__ = ["clock", "control_server", "end_tasks", "vapi"]
 def vapi_api(monkeypatch: pytest.MonkeyPatch) -> VapiApi:
     api = VapiApi()
     monkeypatch.setattr(reconciliation, "get_call", api.get_call)
-    monkeypatch.setattr(upstream, "get_call", api.get_call)
     monkeypatch.setattr(vapi_call_pages, "list_calls", api.list_calls)
     monkeypatch.setattr(reconciliation, "BATCH_SECONDS", 0)
     return api

@@ -5,10 +5,18 @@ from typing import Any
 
 import pytest
 
-from calls import lifecycle
+from calls import lifecycle, live
 from calls.models import Call
 from tests.factories import AssistantFactory, OrganizationFactory, PhoneNumberFactory
-from tests.webhooks.fixtures import START, Clock, Vapi, after, assert_money, call_of
+from tests.webhooks.fixtures import (
+    START,
+    Clock,
+    ControlServer,
+    Vapi,
+    after,
+    assert_money,
+    call_of,
+)
 from tests.webhooks.vapi_answer_validator import is_accepted, problems
 from tests.webhooks.vapi_payloads import VapiCall
 from wallets import ledger
@@ -93,6 +101,25 @@ def test_given_a_wallet_and_an_assistants_limit_when_asked_then_the_lowest_bound
     call = inbound(funded_pence=funded_pence, max_duration_seconds=limit_seconds)
 
     assert max_duration_seconds(vapi.send(call.assistant_request(START))) == seconds
+
+
+def test_given_a_number_that_a_squad_answers_when_asked_then_the_squad_is_named_and_capped(
+    vapi: Vapi,
+) -> None:
+    call = inbound(funded_pence=49)
+    call.number.assistant.is_squad = True
+    call.number.assistant.save()
+
+    answer = vapi.send(call.assistant_request(START))
+
+    assert problems(answer) == []
+    assert answer == {
+        "squadId": call.number.assistant.vapi_assistant_id,
+        "squadOverrides": {
+            "maxDurationSeconds": 60 - LEAD,
+            "serverMessages": lifecycle.SERVER_MESSAGES,
+        },
+    }
 
 
 def test_given_a_debt_limit_when_asked_then_calls_may_use_it(vapi: Vapi) -> None:
@@ -398,3 +425,39 @@ def test_given_a_change_of_tariff_when_the_call_runs_then_it_pays_the_tariff_of_
     vapi.send(call.report(START, START + timedelta(seconds=61)))
 
     assert_money(call.number.organization, balance=10_000 - 98)
+
+
+# --- Refused, and connected all the same --------------------------------------------------------
+
+
+def test_given_a_refused_call_that_vapi_connects_when_it_has_heard_why_then_it_is_ended(
+    vapi: Vapi, clock: Clock, control_server: ControlServer
+) -> None:
+    call = inbound(funded_pence=0)
+    call.control_url = control_server.url("call")
+    assert_refused(vapi.send(call.assistant_request(START)))
+
+    vapi.send(call.status("in-progress", clock.at(1)))
+    clock.at(20)
+    live.watch()
+    assert control_server.received == []
+    clock.at(21)
+    live.watch()
+
+    assert control_server.received == [("/call/control", {"type": "end-call"})]
+    assert "Vapi connected it all the same" in call_of(call).attention
+
+
+def test_given_a_refused_call_that_vapi_ends_when_its_time_comes_then_nothing_is_sent(
+    vapi: Vapi, clock: Clock, control_server: ControlServer
+) -> None:
+    call = inbound(funded_pence=0)
+    call.control_url = control_server.url("call")
+    vapi.send(call.assistant_request(START))
+    vapi.send(call.status("in-progress", clock.at(1)))
+    vapi.send(call.ended(clock.at(5), "assistant-request-returned-error"))
+
+    clock.at(21)
+    live.watch()
+
+    assert control_server.received == []

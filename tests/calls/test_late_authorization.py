@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from calls import ends, lifecycle
+from calls import ends, lifecycle, live, reconciliation
 from calls.models import Call
+from tests.calls.vapi_api import VapiApi
 from tests.factories import AssistantFactory, OrganizationFactory, PhoneNumberFactory
 from tests.webhooks.fixtures import (
     START,
@@ -104,6 +105,52 @@ def test_given_a_wallet_of_one_increment_when_a_call_starts_then_it_lives_on_tha
 
     assert_money(call.assistant.organization, balance=49, reserved=49)
     assert end_tasks == []
+
+
+def test_given_a_call_by_a_squad_when_it_starts_then_the_squads_owner_pays(vapi: Vapi) -> None:
+    squad = AssistantFactory(organization=OrganizationFactory(funded_pence=10_000), is_squad=True)
+    message = VapiCall(type="webCall").status("in-progress", START)
+    message["message"]["call"]["squadId"] = squad.vapi_assistant_id
+    message["message"]["call"]["assistantId"] = "one-of-its-members"
+
+    vapi.send(message)
+
+    assert_money(squad.organization, balance=10_000, reserved=245)
+
+
+# --- Its start was lost -----------------------------------------------------------------------
+
+
+def test_given_a_start_that_was_lost_when_its_money_could_end_then_vapi_is_asked_in_time(
+    vapi: Vapi, clock: Clock, vapi_api: VapiApi, control_server: ControlServer
+) -> None:
+    call = web_call(funded_pence=49, control_url=control_server.url("call"))
+    vapi.send(call.status("queued", clock.at(0)))
+    vapi_api.shows(call, "in-progress", started_at=after(1))
+
+    for seconds in range(0, 60, 5):
+        clock.at(seconds)
+        live.watch()
+        reconciliation.settle_missing_reports()
+    assert call_of(call).started_at == after(1)
+    clock.at(59)
+    live.watch()
+
+    # Its 60 paid seconds end at 61.
+    assert control_server.received[-1] == ("/call/control", END_CALL)
+    assert call_of(call).money_ended_at == after(61)
+
+
+def test_given_a_start_that_was_lost_when_a_status_check_says_how_long_then_it_is_known(
+    vapi: Vapi, clock: Clock
+) -> None:
+    call = web_call(funded_pence=10_000)
+    vapi.send(call.status("queued", clock.at(0)))
+
+    clock.at(40)
+    vapi.check(call, 30)
+
+    assert call_of(call).started_at == after(10)
 
 
 # --- It cannot be paid for --------------------------------------------------------------------

@@ -305,6 +305,27 @@ def test_given_vapi_down_when_it_is_asked_then_nothing_is_lost_and_it_is_asked_a
     assert_money(wallet_of(call), balance=FUNDED - 98)
 
 
+def test_given_hours_without_vapi_when_it_answers_again_then_it_has_all_its_attempts(
+    inbound, vapi: Vapi, clock: Clock, vapi_api: VapiApi
+) -> None:
+    """Not asked is not answered: a call does not go to staff for Vapi's being down."""
+    call = inbound()
+    vapi.send(call.ended(clock.at(61)))
+    vapi_api.fails_with = DOWN
+    for minutes in range(2, 180, 5):
+        sweep(clock, 60 * minutes)
+    known = call_of(call)
+    assert known.reconcile_attempts == 0
+    assert "Vapi could not be asked about it" in known.attention
+
+    # Its record lags behind, and shows no end yet.
+    vapi_api.fails_with = None
+    vapi_api.shows(call, "in-progress", started_at=START)
+    sweep(clock, 60 * 190)
+
+    assert call_of(call).review_reason == ""
+
+
 def test_given_a_busy_vapi_when_it_is_asked_then_the_sweep_stops_for_as_long_as_it_wants(
     inbound, clock: Clock, vapi_api: VapiApi
 ) -> None:

@@ -162,3 +162,20 @@ def test_given_dates_in_the_future_when_their_time_has_come_then_staff_still_dec
     clock.at(7200)
     assert reconciliation.settle_missing_reports() == 0
     assert review.waiting().count() == 1
+
+
+@pytest.mark.parametrize(("started", "is_settled"), [(5, True), (4.001, True), (4, False)])
+def test_given_a_report_of_no_time_at_all_when_the_call_was_seen_for_a_second_then_staff_decide(
+    vapi: Vapi, clock: Clock, started: float, is_settled: bool
+) -> None:
+    """A call that begins and ends in the same millisecond costs nothing."""
+    organization = OrganizationFactory(funded_pence=FUNDED)
+    call = VapiCall(assistant=AssistantFactory(organization=organization), type="webCall")
+    clock.at(started)
+    vapi.send(call.status("in-progress", after(started)))
+    clock.at(10)
+    vapi.send(call.report(after(5), after(5)))
+
+    known = call_of(call)
+    assert (known.settled_at is not None, known.review_reason == "") == (is_settled, is_settled)
+    assert_money(organization, balance=FUNDED, reserved=0 if is_settled else 245)

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from calls import upstream, vapi_scan
+from calls import reconciliation, upstream, vapi_scan
 from calls.models import Call, UnbilledCall, UpstreamDay
 from calls.selectors import BELOW_COST, margins
 from tests.calls.vapi_api import DOWN, VapiApi
@@ -152,15 +152,15 @@ def test_given_an_unbilled_call_when_its_payer_was_entered_then_staff_bill_it(
     vapi_api.shows_ended(call, after(10), after(71))
     clock.at(161)
     vapi_scan.scan()
-    [outcome] = upstream.bill_again([call.id])
+    [outcome] = reconciliation.ask_now([call.id])
     assert "Nobody is known to pay" in outcome
     assert UnbilledCall.objects.count() == 1
 
     AssistantFactory(organization=organization, vapi_assistant_id=call.assistant.vapi_assistant_id)
-    [outcome] = upstream.bill_again([call.id])
+    [outcome] = reconciliation.ask_now([call.id])
     assert "Settled: 61 s, 98p" in outcome
     assert UnbilledCall.objects.count() == 0
-    assert upstream.bill_again(["gone"]) == ["gone: Vapi knows no call by this id."]
+    assert reconciliation.ask_now(["gone"]) == ["gone: Vapi knows no call by this id."]
     assert_money(organization, balance=10_000 - 98)
 
 
@@ -212,3 +212,41 @@ def test_margins_are_by_day_and_organization_newest_first(
         (2, "Second", 1, 0, 25, 49),
         (1, "First", 1, 0, 25, 49),
     ]
+
+
+def test_given_a_reported_call_that_nobody_was_charged_for_when_compared_then_it_is_missing_here(
+    on_tuesday, clock: Clock
+) -> None:
+    call = on_tuesday(61, 61)
+    Call.objects.update(
+        settled_at=None,
+        settled_from="",
+        charged_pence=None,
+        uncollected_pence=None,
+        review_reason="It cannot be believed.",
+    )
+
+    day = compare(clock)
+
+    assert (day.vapi_calls, day.our_calls) == (1, 0)
+    assert call.id in day.details
+
+
+def test_given_a_day_too_long_to_be_read_when_compared_then_the_next_day_has_its_turn(
+    on_tuesday, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    on_tuesday(61, 61)
+    listed = upstream._listed
+
+    def too_long_on_tuesday(day: date) -> dict[str, int]:
+        if day == TUESDAY:
+            raise upstream.ListTooLong("too long")
+        return listed(day)
+
+    monkeypatch.setattr(upstream, "_listed", too_long_on_tuesday)
+
+    day = compare(clock, COMPARED + 24 * HOUR)
+
+    assert day is not None
+    assert day.day == date(2026, 3, 4)
+    assert "upstream_not_compared" in caplog.text

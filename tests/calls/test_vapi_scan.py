@@ -137,10 +137,10 @@ def test_given_a_call_that_cannot_be_billed_when_the_list_is_read_then_staff_see
     good, bad = web_call(organization), web_call(organization)
     apply = reconciliation.apply
 
-    def break_one(record):
+    def break_one(record, **more):
         if record.id == bad.id:
             raise RuntimeError
-        return apply(record)
+        return apply(record, **more)
 
     monkeypatch.setattr(reconciliation, "apply", break_one)
     clock.at(80)
@@ -149,6 +149,21 @@ def test_given_a_call_that_cannot_be_billed_when_the_list_is_read_then_staff_see
     assert scan(clock, 161) == 1
     assert UnbilledCall.objects.get().reason == "It could not be billed: RuntimeError."
     assert_money(organization, balance=FUNDED - 98)
+
+
+def test_given_a_call_asked_about_in_vain_when_the_list_shows_no_more_then_its_attempts_count_on(
+    organization, vapi: Vapi, clock: Clock, vapi_api: VapiApi
+) -> None:
+    call = web_call(organization)
+    vapi.send(call.status("in-progress", clock.at(10)))
+    vapi.send(call.ended(clock.at(71)))
+    Call.objects.update(reconcile_attempts=5)
+    vapi_api.shows(call, "ended", started_at=after(10))
+
+    scan(clock, 161)
+
+    assert call_of(call).reconcile_attempts == 5
+    assert call_of(call).settled_at is None
 
 
 def test_given_a_reservation_by_the_ledger_alone_when_the_list_names_no_payer_then_it_is_charged(

@@ -37,6 +37,7 @@ class VapiApi:
                 "ended_at": None,
                 "ended_reason": None,
                 "cost_usd": None,
+                "squad_id": None,
                 "assistant_id": call.assistant.vapi_assistant_id if call.assistant else None,
                 "phone_number_id": number.vapi_phone_number_id if number else None,
                 "number": number.number if number else None,

@@ -73,24 +73,35 @@ def test_each_figure_is_what_the_database_has(client):
     call()
     call(announced_by_vapi=False, reconcile_at=None)
     call(ended_at=now)
-    call(ended_at=now, reconcile_at=None, review_reason="odd")
+    call(end_ordered_at=now)
+    call(ended_at=now - hour, reconcile_at=None, review_reason="odd")
     UnbilledCall.objects.create(vapi_call_id="theirs", reason="nobody pays")
-    for late in (-2, 0, 4):
-        call(ended_at=now, money_ended_at=now - timedelta(seconds=late))
+    for late, unpaid in ((-2, 0), (0, None), (4, 7)):
+        settled = {"settled_at": now, "settled_from": "vapi", "charged_pence": 0}
+        call(
+            ended_at=now,
+            money_ended_at=now - timedelta(seconds=late),
+            uncollected_pence=unpaid,
+            **({} if unpaid is None else settled | {"reconcile_at": None}),
+        )
     call(ended_at=now - 2 * hour, money_ended_at=now - 3 * hour)
 
     found = figures(client)
 
     assert 0 <= found.pop("voxbilling_oldest_hold_age_seconds") < 60
+    oldest_to_review = found.pop("voxbilling_oldest_call_to_review_age_seconds")
+    assert oldest_to_review == pytest.approx(3600, abs=60)
     assert found.pop('voxbilling_end_latency_seconds{quantile="0.99"}') == pytest.approx(3.92)
     assert found == {
         "voxbilling_owed_pence": 98,
         "voxbilling_held_pence": 245,
-        "voxbilling_live_calls": 1,
+        "voxbilling_live_calls": 2,
+        "voxbilling_calls_being_ended": 1,
         "voxbilling_calls_to_review": 1,
-        "voxbilling_calls_awaiting_report": 5,
+        "voxbilling_calls_awaiting_report": 3,
         "voxbilling_calls_unbilled": 1,
         "voxbilling_calls_ended_for_money": 3,
+        "voxbilling_overrun_pence": 7,
         'voxbilling_end_latency_seconds{quantile="0.5"}': 0,
     }
 

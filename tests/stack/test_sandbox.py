@@ -6,7 +6,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from tests.sandbox import calls_that_nobody_hears
+from tests.sandbox import calls_that_nobody_hears, stripe_that_nobody_hears
 from voxbilling.stack.sandbox import application, vapi
 from voxbilling.stack.sandbox.memory import Memory
 
@@ -14,7 +14,9 @@ from voxbilling.stack.sandbox.memory import Memory
 @pytest.fixture
 def ask() -> Callable[..., httpx.Response]:
     """Send one request to a sandbox that has seen nothing yet."""
-    transport = httpx.ASGITransport(application.create(Memory(), calls_that_nobody_hears()))
+    transport = httpx.ASGITransport(
+        application.create(Memory(), calls_that_nobody_hears(), stripe_that_nobody_hears())
+    )
 
     async def ask(method: str, path: str, **body: object) -> httpx.Response:
         async with httpx.AsyncClient(transport=transport, base_url="http://sandbox") as client:

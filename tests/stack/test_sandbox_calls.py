@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.sandbox import stripe_that_nobody_hears
 from voxbilling.stack.sandbox import application, vapi_calls
 from voxbilling.stack.sandbox.clock import Clock
 from voxbilling.stack.sandbox.memory import Memory
@@ -41,7 +42,9 @@ class World:
         self.clock = Clock(speed)
         self.calls = Calls(webhook, base_url="http://sandbox", clock=self.clock)
         self.vapi = httpx.AsyncClient(
-            transport=httpx.ASGITransport(application.create(Memory(), self.calls)),
+            transport=httpx.ASGITransport(
+                application.create(Memory(), self.calls, stripe_that_nobody_hears())
+            ),
             base_url="http://sandbox/vapi",
             headers={"Authorization": "Bearer key"},
         )

@@ -12,6 +12,7 @@ from telephony.rentals import GRACE, start_of_month
 from tests.factories import OrganizationFactory, PhoneNumberFactory
 from tests.wallets.invariants import assert_ledger_intact, entries, nothing_changes
 from wallets import ledger
+from wallets.models import Alert
 
 pytestmark = pytest.mark.django_db
 
@@ -147,6 +148,58 @@ def test_given_too_little_money_then_staff_see_it_and_the_number_stays(unpaid, f
     assert unpaid.rent_unpaid_since == FEBRUARY
     assert unpaid.rent_attempt_at == FEBRUARY + GRACE
     assert len(fake.twilio) == len(fake.vapi) == 1
+
+
+def told(number):
+    alerts = Alert.objects.filter(organization=number.organization_id, key__contains=number.pk)
+    return [(alert.kind, alert.context) for alert in alerts.order_by("created_at")]
+
+
+def test_given_too_little_money_then_the_customer_is_told_once_by_when_it_must_be_paid(unpaid):
+    charge(FEBRUARY + timedelta(hours=1))
+    charge(FEBRUARY + timedelta(days=1))
+
+    assert told(unpaid) == [
+        (
+            "rental_unpaid",
+            {
+                "number": unpaid.number,
+                "price_pence": 1_000,
+                "releases_at": "2026-03-07T23:30:00Z",
+            },
+        )
+    ]
+
+
+def test_given_no_money_by_the_end_of_the_grace_period_then_the_customer_is_told(unpaid):
+    charge(FEBRUARY + GRACE)
+    charge(FEBRUARY + GRACE + timedelta(hours=1))
+
+    assert told(unpaid)[1:] == [
+        (
+            "number_released",
+            {
+                "number": unpaid.number,
+                "price_pence": 1_000,
+                "unpaid_since_at": "2026-02-28T23:30:00Z",
+            },
+        )
+    ]
+
+
+def test_given_a_later_month_that_cannot_be_paid_either_then_that_is_told_again(unpaid):
+    credit(unpaid, 1_000)
+    charge(FEBRUARY + timedelta(hours=1))
+    charge(MARCH)
+
+    assert [kind for kind, _ in told(unpaid)] == ["rental_unpaid"] * 2
+
+
+def test_a_number_that_the_customer_gave_back_is_no_news(number, fake):
+    with time_machine.travel(FEBRUARY - SECOND, tick=False):
+        releases.release_number(organization_id=number.organization_id, phone_number_id=number.pk)
+
+    assert told(number) == []
 
 
 def test_given_money_within_the_grace_period_then_nothing_is_lost(unpaid):

@@ -89,6 +89,7 @@ def test_given_a_call_when_it_is_looked_up_then_what_billing_needs_is_read(api: 
         ended_at=datetime(2026, 3, 2, 10, 1, 1, 500_000, tzinfo=UTC),
         ended_reason="customer-ended-call",
         cost_usd=Decimal("0.1128"),
+        squad_id=None,
         assistant_id="the-assistant",
         phone_number_id="the-number",
         number="+442079460001",

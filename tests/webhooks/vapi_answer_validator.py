@@ -1,7 +1,7 @@
 """What Vapi accepts as an answer to an assistant-request; it ignores anything else in silence.
 
-Of its schema, the part that voxbilling answers with: an assistant by id with overrides, or an
-error that is spoken to the caller. Used by the end-to-end tests too, so it knows JSON only.
+Of its schema, the part that voxbilling answers with: an assistant or a squad by id with overrides,
+or an error that is spoken to the caller. Used by the end-to-end tests too, so it knows JSON only.
 """
 
 from typing import Any
@@ -36,24 +36,25 @@ def problems(answer: Any) -> list[str]:
     if not isinstance(answer, dict):
         return ["The answer is no object."]
     found = []
-    if unknown := set(answer) - {"assistantId", "assistantOverrides", "error"}:
+    kinds = {"assistant", "squad"} & {name.removesuffix("Id") for name in answer}
+    known = {f"{kind}{part}" for kind in kinds for part in ("Id", "Overrides")} | {"error"}
+    if unknown := set(answer) - known:
         found.append(f"Unexpected fields: {sorted(unknown)}.")
-    if ("assistantId" in answer) == ("error" in answer):
-        return [*found, "Exactly one of assistantId and error is needed."]
+    if len(kinds) + ("error" in answer) != 1:
+        return [*found, "Exactly one of assistantId, squadId and error is needed."]
     if "error" in answer:
         if not _is_text(answer["error"]):
             found.append("The error is not a sentence that can be spoken.")
-        if "assistantOverrides" in answer:
-            found.append("An error has no overrides.")
         return found
-    if not _is_text(answer["assistantId"]):
-        found.append("The assistantId is no id.")
-    return found + _problems_of_overrides(answer.get("assistantOverrides"))
+    [kind] = kinds
+    if not _is_text(answer[f"{kind}Id"]):
+        found.append(f"The {kind}Id is no id.")
+    return found + _problems_of_overrides(answer.get(f"{kind}Overrides"))
 
 
 def is_accepted(answer: Any) -> bool:
     """Whether the answer lets the call in."""
-    return not problems(answer) and "assistantId" in answer
+    return not problems(answer) and "error" not in answer
 
 
 def _problems_of_overrides(overrides: Any) -> list[str]:

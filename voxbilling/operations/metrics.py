@@ -4,6 +4,7 @@ They are the deployment's, not a process's: whichever web process answers, they 
 """
 
 import hmac
+from datetime import datetime
 
 from django.conf import settings
 from django.db import DatabaseError
@@ -45,14 +46,22 @@ Figure = tuple[str, str, dict[str, float | None]]
 def _figures() -> list[Figure]:
     """Name, meaning, and values by their labels; a value that is not known is left out."""
     wallets, calls = wallet_figures(), call_figures()
-    oldest = wallets.oldest_hold_made_at
-    oldest_age = (timezone.now() - oldest).total_seconds() if oldest else 0
     return [
         ("owed_pence", "Owed by all organizations.", {"": wallets.owed_pence}),
         ("held_pence", "Held for calls of all organizations.", {"": wallets.held_pence}),
-        ("oldest_hold_age_seconds", "Age of the oldest active hold; 0 for none.", {"": oldest_age}),
+        (
+            "oldest_hold_age_seconds",
+            "Age of the oldest active hold; 0 for none.",
+            {"": _age_seconds(wallets.oldest_hold_made_at)},
+        ),
         ("live_calls", "Calls that Vapi announced and that have not ended.", {"": calls.live}),
+        ("calls_being_ended", "Live calls that were ordered to end.", {"": calls.being_ended}),
         ("calls_to_review", "Calls that staff have to decide on.", {"": calls.to_review}),
+        (
+            "oldest_call_to_review_age_seconds",
+            "How long ago the first of them ended; 0 for none.",
+            {"": _age_seconds(calls.oldest_to_review_ended_at)},
+        ),
         (
             "calls_awaiting_report",
             "Ended calls of which neither report nor record has come.",
@@ -65,6 +74,11 @@ def _figures() -> list[Figure]:
             {"": calls.ended_by_us},
         ),
         (
+            "overrun_pence",
+            "What those calls cost beyond their money.",
+            {"": calls.overrun_pence},
+        ),
+        (
             "end_latency_seconds",
             "From the end of a call's money to its end, in the last hour; below 0 is before.",
             {
@@ -73,6 +87,10 @@ def _figures() -> list[Figure]:
             },
         ),
     ]
+
+
+def _age_seconds(moment: datetime | None) -> float:
+    return (timezone.now() - moment).total_seconds() if moment else 0
 
 
 def _lines(figure: Figure) -> str:

@@ -26,7 +26,7 @@ def message_for(alert: Alert, addresses: Sequence[str]) -> EmailMultiAlternative
         **_with_moments(alert.context),
         "organization": organization,
         "created_at": alert.created_at,
-        "site_url": settings.SITE_URL.rstrip("/"),
+        "site_url": settings.SITE_URL,
     }
     with timezone.override(organization.time_zone):
         text = render_to_string(f"emails/{alert.kind}.txt", context)

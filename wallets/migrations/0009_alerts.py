@@ -4,7 +4,6 @@ import uuid
 
 import django.core.serializers.json
 import django.db.models.deletion
-import django.db.models.functions.text
 from django.db import migrations, models
 
 import wallets.models.organizations
@@ -164,13 +163,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "alert_recipients",
-                "constraints": [
-                    models.UniqueConstraint(
-                        models.F("organization"),
-                        django.db.models.functions.text.Lower("email"),
-                        name="alert_recipients_once_per_organization",
-                    )
-                ],
+                "unique_together": {("organization", "email")},
             },
         ),
         migrations.RunSQL(

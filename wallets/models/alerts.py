@@ -5,7 +5,6 @@ import uuid
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.models import Q
-from django.db.models.functions import Lower
 
 from wallets.models.organizations import Organization
 
@@ -90,11 +89,8 @@ class AlertRecipient(models.Model):
 
     class Meta:
         db_table = "alert_recipients"
-        constraints = [
-            models.UniqueConstraint(
-                "organization", Lower("email"), name="alert_recipients_once_per_organization"
-            ),
-        ]
+        # Not a constraint by name: the forms inside an organization's page would not check it.
+        unique_together = [("organization", "email")]
 
     def __str__(self) -> str:
         return self.email

@@ -9,6 +9,7 @@ from voxbilling.stack.sandbox import twilio, vapi, vapi_call_routes, vapi_phone_
 from voxbilling.stack.sandbox.faults import Faults
 from voxbilling.stack.sandbox.memory import Memory
 from voxbilling.stack.sandbox.numbers import Numbers
+from voxbilling.stack.sandbox.stripe import Stripe
 from voxbilling.stack.sandbox.vapi_calls import Calls
 
 
@@ -16,8 +17,8 @@ async def health(_request: Request) -> Response:
     return JSONResponse({"status": "healthy", "service": "sandbox"})
 
 
-def create(memory: Memory, calls: Calls) -> Starlette:
-    """A sandbox that knows what this memory does, and plays these calls."""
+def create(memory: Memory, calls: Calls, stripe: Stripe) -> Starlette:
+    """A sandbox that knows what this memory does, plays these calls and takes these payments."""
     numbers, faults = Numbers(memory), Faults()
     at_vapi = [
         *vapi.routes(),
@@ -30,5 +31,6 @@ def create(memory: Memory, calls: Calls) -> Starlette:
             *faults.routes(),
             Mount("/twilio", routes=twilio.routes(numbers, faults)),
             Mount("/vapi", routes=at_vapi),
+            Mount("/stripe", routes=stripe.routes(faults)),
         ]
     )

@@ -154,6 +154,8 @@ def _as_vapi(call: Call) -> dict[str, Any]:
         "updatedAt": payloads.iso(call.updated_at),
         "assistantId": call.answering_assistant_id,
     }
+    if call.squad_id is not None:
+        shown["squadId"] = call.squad_id
     if call.phone_number_id is not None:
         shown["phoneNumberId"] = call.phone_number_id
         shown["customer"] = payloads.CUSTOMER
@@ -182,7 +184,8 @@ def _truth(call: Call) -> dict[str, Any]:
         "id": call.id,
         "type": call.call_type,
         "isDone": call.pending == 0,
-        "connected": call.started_at is not None,
+        # Vapi's dates have milliseconds: what begins and ends in the same one did not connect.
+        "connected": call.started_at is not None and call.started_at != call.ended_at,
         "seconds": call.seconds,
         "endedReason": call.ended_reason,
         "maxDurationSeconds": call.max_duration_seconds,

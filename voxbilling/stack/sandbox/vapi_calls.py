@@ -48,6 +48,7 @@ class Call:
     updated_at: datetime
     max_duration_seconds: int = _DEFAULT_DURATION_SECONDS
     answering_assistant_id: str | None = None
+    squad_id: str | None = None
     server_messages: frozenset[str] = _ALL_MESSAGES
     status: str = "queued"
     started_at: datetime | None = None
@@ -69,7 +70,7 @@ class Call:
     @property
     def seconds(self) -> int:
         """How long it lasted, rounded half up and at least 1; 0 if it never connected."""
-        if self.started_at is None or self.ended_at is None:
+        if self.started_at is None or self.ended_at is None or self.ended_at == self.started_at:
             return 0
         milliseconds = (self.ended_at - self.started_at) // timedelta(milliseconds=1)
         return max((milliseconds + 500) // 1000, 1)
@@ -206,14 +207,16 @@ class Calls:
             return "assistant-request-failed"
         if "error" in answer:
             return "assistant-request-returned-error"
-        if not isinstance(answer.get("assistantId"), str):
+        answerer = "squad" if "squadId" in answer else "assistant"
+        if not isinstance(answer.get(f"{answerer}Id"), str):
             return "assistant-request-returned-no-assistant"
-        overrides = answer.get("assistantOverrides", {})
+        overrides = answer.get(f"{answerer}Overrides", {})
         cap_seconds = overrides.get("maxDurationSeconds", _DEFAULT_DURATION_SECONDS)
         named = overrides.get("serverMessages", _ALL_MESSAGES)
         if not MIN_DURATION_SECONDS <= cap_seconds <= MAX_DURATION_SECONDS:
             return "assistant-request-returned-invalid-assistant"
-        call.answering_assistant_id = answer["assistantId"]
+        call.answering_assistant_id = answer.get("assistantId")
+        call.squad_id = answer.get("squadId")
         call.max_duration_seconds = cap_seconds
         call.server_messages = frozenset(named)
         return None
