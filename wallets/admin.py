@@ -14,12 +14,10 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from voxbilling.admin import ReadOnlyAdmin
-from wallets import (
-    admin_payments,  # noqa: F401 - registers its pages
-    ledger,
-)
+from wallets import ledger
 from wallets.alerts.admin import AlertRecipients
 from wallets.models import CreditReservation, CreditTransaction, Membership, Organization
+from wallets.payments import admin as _payments  # noqa: F401 - registers its pages
 
 if TYPE_CHECKING:
     OrganizationModelAdmin = admin.ModelAdmin[Organization]

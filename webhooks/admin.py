@@ -6,7 +6,7 @@ from django.http import HttpRequest
 
 from voxbilling.admin import ReadOnlyAdmin
 from webhooks import inbox
-from webhooks.models import WebhookEvent
+from webhooks.models import StripeReading, WebhookEvent
 
 
 @admin.register(WebhookEvent)
@@ -44,3 +44,8 @@ class WebhookEventAdmin(ReadOnlyAdmin):
 
     def has_replay_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("webhooks.change_webhookevent")
+
+
+@admin.register(StripeReading)
+class StripeReadingAdmin(ReadOnlyAdmin):
+    list_display = ["after_event_id", "reading_until"]

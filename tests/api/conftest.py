@@ -6,6 +6,9 @@ import pytest
 from rest_framework_simplejwt.tokens import AccessToken
 
 from tests.factories import MembershipFactory, OrganizationFactory, UserFactory
+from tests.wallets.fake_stripe import fake_stripe
+
+__all__ = ["fake_stripe"]
 
 
 @pytest.fixture

@@ -1,11 +1,12 @@
 """GET /api/billing/wallet."""
 
 import pytest
+from django.utils import timezone
 
 from tests.api.history import write_history
 from tests.factories import OrganizationFactory
 from tests.wallets.steps import buy, commit, reserve, set_debt_limit, suspend, top_up
-from wallets.models import Organization
+from wallets.models import Organization, PaymentProfile
 
 pytestmark = pytest.mark.django_db
 WALLET = "/api/billing/wallet"
@@ -31,6 +32,8 @@ def test_given_money_and_calls_then_every_figure_is_there(ask, viewer, organizat
         "rate_pence_per_minute": 49,
         "estimated_minutes_remaining": 176,
         "status": "active",
+        "auto_recharge_enabled": False,
+        "has_payment_method": False,
         "summary": {"total_spent_pence": 1_098, "total_topped_up_pence": 10_000, "total_calls": 1},
     }
 
@@ -91,6 +94,23 @@ def test_given_what_calls_can_spend_then_the_minutes_are_whole(
     )
 
     assert organization.estimated_minutes_remaining == minutes
+
+
+def test_given_a_card_that_is_kept_then_the_wallet_says_so_and_nothing_else_of_it(
+    ask, owner, organization
+):
+    profile = PaymentProfile.objects.create(organization=organization, stripe_customer_id="cus_1")
+    assert ask("GET", WALLET, as_user=owner).json()["has_payment_method"] is False
+    profile.stripe_payment_method_id = "pm_1"
+    profile.card_saved_at = timezone.now()
+    profile.save()
+    Organization.objects.update(auto_recharge_enabled=True)
+
+    answer = ask("GET", WALLET, as_user=owner)
+
+    assert answer.json()["has_payment_method"] is True
+    assert answer.json()["auto_recharge_enabled"] is True
+    assert "pm_1" not in answer.content.decode()
 
 
 def test_given_a_balance_at_its_mark_then_it_is_low_only_below(ask, owner, organization):

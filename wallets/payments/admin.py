@@ -14,7 +14,7 @@ from django.urls import URLPattern, path, reverse
 
 from voxbilling.admin import ReadOnlyAdmin
 from wallets import ledger
-from wallets.models import Dispute, Refund, TopUp
+from wallets.models import Dispute, PaymentProfile, Refund, TopUp
 from wallets.payments import refunds
 
 
@@ -159,3 +159,18 @@ class DisputeAdmin(ReadOnlyAdmin):
     list_select_related = ["organization"]
     ordering = ["-created_at"]
     search_fields = ["=id", "=stripe_dispute_id", "=topup__id", "organization__name"]
+
+
+@admin.register(PaymentProfile)
+class PaymentProfileAdmin(ReadOnlyAdmin):
+    list_display = [
+        "organization",
+        "stripe_customer_id",
+        "card_brand",
+        "card_last4",
+        "card_saved_at",
+        "declines_in_a_row",
+        "recharge_not_before",
+    ]
+    list_select_related = ["organization"]
+    search_fields = ["=stripe_customer_id", "organization__name"]
