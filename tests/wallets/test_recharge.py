@@ -156,6 +156,7 @@ def test_a_payment_that_takes_days_counts_and_a_page_that_nobody_paid_on_does_no
 ):
     coming = TopUpFactory(organization=low, amount_pence=500, status="processing")
     assert recharge.recharge(low.pk) == Guard.ENOUGH
+    assert recharge._low_wallets() == []
     TopUp.objects.filter(pk=coming.pk).update(status="pending")
     assert recharge.recharge(low.pk) is None
 
@@ -558,3 +559,48 @@ def test_turned_on_again_after_declines_it_begins_anew(low, stripe: Stripe, cloc
     stripe.answers = lambda intent: intent
     assert recharge.recharge(low.pk) is None
     assert profile_of(low).declines_in_a_row == 0
+
+
+def test_saved_again_as_they_were_they_do_not_get_round_the_pause_after_a_decline(
+    low, stripe: Stripe, clock
+):
+    stripe.answers = raising(DECLINE)
+    for minutes in range(0, 60, 10):
+        clock.at(minutes=minutes)
+        configured(low)
+        recharge.recharge(low.pk)
+
+    assert TopUp.objects.count() == 1
+    assert profile_of(low).declines_in_a_row == 1
+
+
+def test_a_raised_limit_ends_the_rest_until_next_month(low, stripe: Stripe, clock):
+    Organization.objects.filter(pk=low.pk).update(auto_recharge_monthly_cap_pence=5_000)
+    recharge.recharge(low.pk)
+    pay(TopUp.objects.get())
+    buy(low, 5_000)
+    clock.at(hours=1)
+    assert recharge.recharge(low.pk) == Guard.MONTHLY_CAP
+    configured(low, monthly_cap_pence=5_000)
+    assert recharge.recharge(low.pk) == Guard.TOO_SOON
+
+    configured(low, monthly_cap_pence=10_000)
+
+    assert recharge.recharge(low.pk) is None
+
+
+def test_a_process_that_was_stopped_for_minutes_asks_no_more(
+    low, stripe: Stripe, clock, monkeypatch
+):
+    begin = recharge._begin
+
+    def begin_and_stop(organization_id):
+        attempt = begin(organization_id)
+        clock.at(minutes=3)
+        return attempt
+
+    monkeypatch.setattr(recharge, "_begin", begin_and_stop)
+    recharge.recharge(low.pk)
+
+    assert stripe.intents == []
+    assert TopUp.objects.get().failure_code == "not_started"

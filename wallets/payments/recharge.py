@@ -11,7 +11,8 @@ from uuid import UUID
 
 import structlog
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q, Subquery, Sum, Value
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from wallets import alerts
@@ -28,6 +29,8 @@ COOLDOWN = timedelta(minutes=5)
 # How long nothing is tried after Stripe could not be asked at all.
 UNAVAILABLE_PAUSE = timedelta(minutes=15)
 WALLETS_PER_SWEEP = 50
+# Well before the sweep that finds nothing at Stripe takes it that nobody will ask any more.
+TOO_LATE_TO_ASK = timedelta(minutes=2)
 
 _RECHARGE = TopUp.Origin.AUTO_RECHARGE
 
@@ -73,9 +76,14 @@ def recharge_low_wallets() -> int:
 def _low_wallets() -> list[UUID]:
     """Organizations that look as if they were to be recharged; nothing is locked."""
     now = timezone.now()
-    recharges = TopUp.objects.filter(organization=OuterRef("pk"), origin=_RECHARGE)
+    topups_of = TopUp.objects.filter(organization=OuterRef("pk"))
+    recharges = topups_of.filter(origin=_RECHARGE)
+    coming = topups_of.filter(status=TopUp.Status.PROCESSING).values("organization")
     return list(
-        Organization.objects.filter(
+        Organization.objects.annotate(
+            coming_pence=Coalesce(Subquery(coming.values(sum=Sum("amount_pence"))), Value(0))
+        )
+        .filter(
             ~Exists(recharges.filter(status__in=TopUp.IN_FLIGHT)),
             ~Exists(recharges.filter(created_at__gt=now - COOLDOWN)),
             Q(payment_profile__recharge_not_before=None)
@@ -83,8 +91,11 @@ def _low_wallets() -> list[UUID]:
             ~Q(payment_profile__stripe_payment_method_id=""),
             auto_recharge_enabled=True,
             status=Organization.Status.ACTIVE,
-            balance_pence__lt=F("reserved_pence") + F("auto_recharge_threshold_pence"),
-        ).values_list("pk", flat=True)[:WALLETS_PER_SWEEP]
+            balance_pence__lt=F("reserved_pence")
+            + F("auto_recharge_threshold_pence")
+            - F("coming_pence"),
+        )
+        .values_list("pk", flat=True)[:WALLETS_PER_SWEEP]
     )
 
 
@@ -167,6 +178,10 @@ def _rest_until_next_month(
 def _charge(attempt: Attempt) -> None:
     """Ask Stripe for the money. What it does not say now, its webhook or the sweep will."""
     topup = attempt.topup
+    if timezone.now() - topup.created_at > TOO_LATE_TO_ASK:
+        # This process was stopped for so long that the sweep may have given the attempt up.
+        topups.did_not_start(topup, "Stripe was never asked for the payment.")
+        return
     try:
         intent = stripe_client.charge_off_session(
             topup_id=topup.pk,
