@@ -123,6 +123,13 @@ class Organization(models.Model):
     class Meta:
         db_table = "organizations"
         ordering = ["name"]
+        indexes = [
+            models.Index(
+                fields=["id"],
+                condition=Q(auto_recharge_enabled=True),
+                name="idx_organizations_recharging",
+            )
+        ]
         constraints = [
             models.CheckConstraint(
                 condition=Q(reserved_pence__gte=0), name="organizations_reserved_not_negative"

@@ -23,7 +23,7 @@ class PoundsField(forms.CharField):
     def clean(self, value: Any) -> Any:
         text = super().clean(value).strip().removeprefix("£").replace(",", "").strip()
         try:
-            pence = Decimal(text) * 100
+            pence = Decimal(text if text.isascii() else "NaN") * 100
         except InvalidOperation:
             pence = Decimal("NaN")
         # Pence are whole, and a number that is too long for one is no amount either.

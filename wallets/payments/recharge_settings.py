@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import transaction
 
 from voxbilling.after_commit import send_after_commit
+from wallets.formats import pounds
 from wallets.ledger.crossings import RECHARGE_TASK
 from wallets.locks import lock_organization
 from wallets.models import Organization, PaymentProfile
@@ -85,12 +86,16 @@ def _problems(amount_pence: int, threshold_pence: int, monthly_cap_pence: int) -
     problems = {}
     lowest = settings.WALLET_MIN_TOPUP_PENCE
     if not lowest <= amount_pence <= MAX_TOPUP_PENCE:
-        problems["amount_pence"] = f"Recharge by {lowest}p to {MAX_TOPUP_PENCE}p."
+        problems["amount_pence"] = (
+            f"A recharge is from {pounds(lowest)} to {pounds(MAX_TOPUP_PENCE)}."
+        )
     if not 0 <= threshold_pence <= MAX_TOPUP_PENCE:
-        problems["threshold_pence"] = f"Recharge below 0p to {MAX_TOPUP_PENCE}p."
+        problems["threshold_pence"] = (
+            f"The threshold is from {pounds(0)} to {pounds(MAX_TOPUP_PENCE)}."
+        )
     if not amount_pence <= monthly_cap_pence <= MAX_MONTHLY_CAP_PENCE:
         problems["monthly_cap_pence"] = (
-            f"Allow at least one recharge a month, of {amount_pence}p, and at most "
-            f"{MAX_MONTHLY_CAP_PENCE}p in all."
+            f"The limit is from one recharge, {pounds(amount_pence)}, to "
+            f"{pounds(MAX_MONTHLY_CAP_PENCE)}."
         )
     return problems

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from voxbilling.after_commit import send_after_commit
 from wallets import alerts, ledger
+from wallets.formats import pounds
 from wallets.locks import lock_organization
 from wallets.models import PaymentProfile, TopUp
 from wallets.payments import chargebacks, stripe_client
@@ -82,7 +83,8 @@ def check_amount(amount_pence: int) -> None:
     lowest = settings.WALLET_MIN_TOPUP_PENCE
     if not lowest <= amount_pence <= MAX_TOPUP_PENCE:
         raise AmountNotAllowed(
-            f"A top-up is from {lowest}p to {MAX_TOPUP_PENCE}p: {amount_pence}p is not."
+            f"A top-up is from {pounds(lowest)} to {pounds(MAX_TOPUP_PENCE)}: "
+            f"{pounds(amount_pence)} is not."
         )
 
 

@@ -1,0 +1,345 @@
+"""The pages of the wallet: who sees what, what they say, and what they never do."""
+
+import re
+import uuid
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from tests.factories import MembershipFactory, OrganizationFactory, TopUpFactory, UserFactory
+from tests.wallets.steps import buy, commit, reserve, top_up
+from tests.wallets.stripe import keep_card, payment_of
+from wallets.models import Organization, TopUp
+from wallets.payments import stripe_client, topups
+
+pytestmark = pytest.mark.django_db
+
+WALLET, TOP_UP, RECHARGE = "/wallet/", "/wallet/top-up/", "/wallet/auto-recharge/"
+PAGES = [WALLET, TOP_UP, RECHARGE]
+PART = {"HX-Request": "true"}
+
+
+@pytest.fixture
+def organization():
+    return OrganizationFactory(name="Clinic & Sons", funded_pence=10_000)
+
+
+def sign_in(client, organization, role="owner"):
+    user = MembershipFactory(organization=organization, role=role).user
+    client.force_login(user)
+    return user
+
+
+@pytest.fixture
+def owner(client, organization):
+    return sign_in(client, organization)
+
+
+@pytest.fixture
+def stripes_page(monkeypatch):
+    """Stripe makes a page to pay on; `asked` has what it was asked for."""
+    asked = []
+
+    def create(**given):
+        asked.append(given)
+        return stripe_client.CheckoutSession(
+            id=f"cs_{uuid.uuid4().hex}",
+            url="https://checkout.stripe.com/c/pay/cs_1",
+            status="open",
+            payment_status="unpaid",
+            payment_intent_id="",
+            amount_pence=given["amount_pence"],
+            currency="gbp",
+            livemode=False,
+        )
+
+    monkeypatch.setattr(stripe_client, "create_checkout_session", create)
+    monkeypatch.setattr(stripe_client, "create_customer", lambda organization_id: "cus_1")
+    return asked
+
+
+def text_of(response):
+    return re.sub(r"\s+", " ", response.content.decode())
+
+
+# --- Who may see them -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "page", [*PAGES, f"{TOP_UP}6a5cf0b6-6f7f-4dc5-8f4c-1d6ea1d3c5f1/", "/organizations/"]
+)
+def test_given_nobody_signed_in_then_the_page_leads_to_sign_in_and_back(client, page):
+    response = client.get(page)
+    assert response.status_code == 302
+    assert response["Location"] == f"/sign-in/?next={page}"
+
+
+def test_given_a_password_when_signed_in_then_the_wallet_is_shown(client, organization):
+    user = UserFactory(username="ada")
+    user.set_password("a long password")
+    user.save()
+    MembershipFactory(user=user, organization=organization)
+
+    wrong = client.post("/sign-in/", {"username": "ada", "password": "wrong"})
+    right = client.post("/sign-in/", {"username": "ada", "password": "a long password"})
+
+    assert "Please enter a correct username and password" in text_of(wrong)
+    assert right["Location"] == WALLET
+    assert client.get("/")["Location"] == WALLET
+    assert client.post("/sign-out/")["Location"] == "/sign-in/"
+    assert client.get(WALLET).status_code == 302
+
+
+def test_given_no_membership_then_nothing_is_shown(client, organization):
+    client.force_login(UserFactory())
+    response = client.get(WALLET)
+    assert response.status_code == 403
+    assert "You do not belong to any organization" in text_of(response)
+    assert "Clinic" not in text_of(response)
+
+
+def test_given_several_organizations_then_one_is_chosen_and_remembered(client, organization):
+    user = sign_in(client, organization)
+    other = MembershipFactory(user=user, organization=OrganizationFactory(name="Shop")).organization
+
+    assert client.get(WALLET)["Location"] == "/organizations/"
+    assert "Shop" in text_of(client.get("/organizations/"))
+    assert client.post("/organizations/", {"organization": str(other.pk)})["Location"] == WALLET
+    assert "Shop" in text_of(client.get(WALLET))
+
+
+def test_given_another_tenants_organization_when_chosen_then_it_is_refused(client, owner):
+    theirs = OrganizationFactory(name="Theirs", funded_pence=77_777)
+
+    response = client.post("/organizations/", {"organization": str(theirs.pk)})
+
+    assert response.status_code == 403
+    assert "777" not in text_of(client.get(WALLET))
+
+
+def test_given_a_membership_that_ended_when_it_was_chosen_then_it_is_refused(client, organization):
+    user = sign_in(client, organization)
+    client.post("/organizations/", {"organization": str(organization.pk)})
+    user.memberships.all().delete()
+    assert client.get(WALLET).status_code == 403
+
+
+def test_staff_open_any_organization_by_its_id(client, organization):
+    client.force_login(UserFactory(is_staff=True))
+    assert client.get(WALLET)["Location"] == "/organizations/"
+    assert client.post("/organizations/", {"organization": "clinic"}).status_code == 400
+    client.post("/organizations/", {"organization": str(organization.pk)})
+    assert "Clinic &amp; Sons" in text_of(client.get(WALLET))
+
+
+def test_another_tenants_top_up_is_not_there(client, owner):
+    theirs = TopUpFactory(organization=OrganizationFactory())
+    assert client.get(f"{TOP_UP}{theirs.pk}/").status_code == 404
+
+
+# --- The wallet -------------------------------------------------------------------------------
+
+
+def test_the_wallet_says_what_is_there_and_what_it_is_good_for(client, owner, organization):
+    reserve(organization)
+    page = text_of(client.get(WALLET))
+    assert "£97.55" in page
+    assert "about 199 minutes of calls at £0.49 a minute" in page
+    assert "£2.45" in page
+    assert "+£100.00" in page
+    assert "Owed" not in page
+
+
+def test_what_is_owed_is_said_and_a_debt_is_shown_as_one(client, organization, owner):
+    Organization.objects.filter(pk=organization.pk).update(debt_limit_pence=500)
+    commit("call", 60 * 250, organization_id=organization.pk)
+    page = text_of(client.get(WALLET))
+    assert "−£5.00" in page
+    assert "£17.50 is owed" in page
+    assert "The balance is low" in page
+
+
+def test_a_suspended_account_says_so(client, owner, organization):
+    Organization.objects.filter(pk=organization.pk).update(status="suspended")
+    assert "This account is suspended" in text_of(client.get(WALLET))
+
+
+def test_the_part_that_refreshes_is_the_figures_alone(client, owner):
+    part = client.get(WALLET, headers=PART).content.decode()
+    assert "£100.00" in part
+    assert "<html" not in part
+
+
+def test_the_number_of_statements_does_not_grow_with_entries(client, owner, organization):
+    def statements():
+        with CaptureQueriesContext(connection) as captured:
+            client.get(WALLET)
+        return len(captured)
+
+    few = statements()
+    for _ in range(30):
+        buy(organization, 1)
+    assert statements() == few
+    assert few <= 13
+
+
+# --- Topping up -------------------------------------------------------------------------------
+
+
+def test_given_an_amount_then_stripes_page_is_next(client, owner, organization, stripes_page):
+    response = client.post(TOP_UP, {"amount_pence": "£1,250.50", "save_card": "on"})
+
+    assert response.status_code == 302
+    assert response["Location"].startswith("https://checkout.stripe.com/")
+    topup = TopUp.objects.get()
+    assert (topup.organization, topup.amount_pence) == (organization, 125_050)
+    assert (topup.saves_card, topup.requested_by) == (True, owner)
+    assert stripes_page[0]["return_url"].endswith(f"{TOP_UP}{topup.pk}/")
+
+
+def test_without_consent_the_card_is_not_kept(client, owner, stripes_page):
+    client.post(TOP_UP, {"amount_pence": "50"})
+    assert stripes_page[0]["save_card"] is False
+
+
+@pytest.mark.parametrize(
+    "amount",
+    ["", "ten", "24.99", "10000.01", "50.001", "-50", "NaN", "Infinity", "1e3000", "\u0665\u0660"],
+)
+def test_given_no_amount_that_can_be_then_it_says_why_and_nothing_begins(
+    client, owner, stripes_page, amount
+):
+    response = client.post(TOP_UP, {"amount_pence": amount})
+    assert response.status_code == 400
+    assert 'role="alert"' in text_of(response)
+    assert not TopUp.objects.exists()
+
+
+def test_given_stripe_down_then_it_says_so(client, owner, monkeypatch):
+    def down(*_args, **_given):
+        raise stripe_client.PaymentUnavailable("Stripe was not reached.")
+
+    monkeypatch.setattr(stripe_client, "create_customer", down)
+    response = client.post(TOP_UP, {"amount_pence": "50"})
+    assert response.status_code == 503
+    assert "try again later" in text_of(response)
+    assert TopUp.objects.get().status == "failed"
+
+
+def test_a_viewer_sees_pages_and_changes_nothing(client, organization, stripes_page):
+    sign_in(client, organization, role="viewer")
+    for page in PAGES:
+        assert client.get(page).status_code == 200
+    assert "Only an owner" in text_of(client.get(TOP_UP))
+    assert client.post(TOP_UP, {"amount_pence": "50"}).status_code == 403
+    assert client.post(RECHARGE, {"amount_pence": "50"}).status_code == 403
+    assert not TopUp.objects.exists()
+
+
+def test_a_link_of_an_email_fills_the_amount_in(client, owner):
+    assert 'value="30.00"' in text_of(client.get(f"{TOP_UP}?amount_pence=3000"))
+    for odd in ("x", "-1", "9" * 400, "%D9%A5"):
+        assert client.get(f"{TOP_UP}?amount_pence={odd}").status_code == 200
+
+
+def test_a_top_up_is_pending_until_the_webhook_and_then_says_the_new_balance(
+    client, owner, organization
+):
+    topup = TopUpFactory(organization=organization)
+    page = f"{TOP_UP}{topup.pk}/"
+
+    assert "£50.00 pending" in text_of(client.get(page))
+    assert 'hx-trigger="every 2s"' in text_of(client.get(page, headers=PART))
+
+    topups.credit(payment_of(topup, "pi_1"))
+
+    part = text_of(client.get(page, headers=PART))
+    assert "£50.00 was added" in part
+    assert "£150.00" in part
+    assert "hx-trigger" not in part
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        ("processing", "takes some days"),
+        ("failed", "Not paid.</strong> Your card was declined."),
+        ("expired", "Not paid in time"),
+    ],
+)
+def test_each_end_of_a_top_up_is_said_in_a_sentence(client, owner, organization, status, said):
+    finished = {} if status == "processing" else {"finished_at": "2026-03-02T10:00:00Z"}
+    topup = TopUpFactory(
+        organization=organization, status=status, failure="Your card was declined.", **finished
+    )
+    assert said in text_of(client.get(f"{TOP_UP}{topup.pk}/"))
+
+
+# --- Automatic top-up -------------------------------------------------------------------------
+
+
+SETTINGS = {
+    "enabled": "on",
+    "amount_pence": "75",
+    "threshold_pence": "12.50",
+    "monthly_cap_pence": "300",
+}
+
+
+def test_given_a_kept_card_then_automatic_top_up_is_set(client, owner, organization):
+    keep_card(organization)
+    assert "Visa ending in 4242" in text_of(client.get(RECHARGE))
+    assert client.post(RECHARGE, SETTINGS)["Location"] == RECHARGE
+    organization.refresh_from_db()
+    assert organization.auto_recharge_enabled
+    assert organization.auto_recharge_amount_pence == 7_500
+    assert organization.auto_recharge_threshold_pence == 1_250
+    assert organization.auto_recharge_monthly_cap_pence == 30_000
+
+
+def test_without_a_card_it_says_how_to_have_one_kept(client, owner, organization):
+    response = client.post(RECHARGE, SETTINGS)
+    assert response.status_code == 400
+    assert "top up once" in text_of(response)
+    organization.refresh_from_db()
+    assert not organization.auto_recharge_enabled
+
+
+def test_amounts_that_cannot_be_are_said_at_their_field(client, owner, organization):
+    keep_card(organization)
+    response = client.post(RECHARGE, SETTINGS | {"amount_pence": "1"})
+    assert response.status_code == 400
+    assert "A recharge is from £25.00" in text_of(response)
+
+
+# --- All of them ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", [*PAGES, "/organizations/"])
+def test_nothing_is_loaded_from_elsewhere_and_nothing_is_inline(client, owner, page):
+    response = client.get(page)
+    html = response.content.decode()
+    assert "default-src 'self'" in response["Content-Security-Policy"]
+    assert "unsafe" not in response["Content-Security-Policy"]
+    assert not re.search(r'(src|href|action)="(https?:)?//', html)
+    assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", html)
+    assert response["Cache-Control"].startswith("max-age=0, no-cache, no-store")
+
+
+def test_a_form_needs_its_token(organization, stripes_page):
+    strict = Client(enforce_csrf_checks=True)
+    sign_in(strict, organization)
+    assert strict.post(TOP_UP, {"amount_pence": "50"}).status_code == 403
+    assert not TopUp.objects.exists()
+
+
+def test_where_there_is_nothing_a_page_says_so(client, owner):
+    assert "Nothing here" in text_of(client.get("/no-such-page/"))
+
+
+def test_topping_up_is_refused_to_nobody_who_owes(client, owner, organization, stripes_page):
+    Organization.objects.filter(pk=organization.pk).update(status="suspended")
+    top_up(organization, 1)
+    assert client.post(TOP_UP, {"amount_pence": "50"}).status_code == 302
