@@ -17,6 +17,7 @@ from django.utils import timezone
 from calls import asking, ends, kill_switch
 from calls.identity import lock_calls
 from calls.models import Call
+from voxbilling.after_commit import send_after_commit
 from wallets import ledger
 from wallets.locks import lock_free_organizations
 from wallets.models import Organization
@@ -28,6 +29,10 @@ BATCHES_PER_SWEEP = 40
 # Busy organizations' calls are tried again after this, and for so long.
 BUSY_PAUSE_SECONDS = 0.05
 BUSY_PATIENCE_SECONDS = 3.0
+
+ASK_TASK = "calls.tasks.settle_missing_reports"
+# In seconds: beat has sent another by then.
+_ASK_EXPIRES = 15
 
 
 @dataclass
@@ -100,6 +105,7 @@ def _look_at(call_pks: Collection[UUID]) -> _Found:
     reservations = reservations_of_calls([call.call_id for call in live], free)
     found = _Found(looked_at={call.pk for call in calls})
     cut_off = []
+    must_ask = False
     for call in calls:
         call.check_at = None
     for call in live:
@@ -119,8 +125,11 @@ def _look_at(call_pks: Collection[UUID]) -> _Found:
         else:
             # Had it started when it was last heard of, its money would end soon.
             asking.expect_start(call)
+            must_ask = True
     Call.objects.bulk_update(calls, [*ends.MARKED, "warned_at"])
     if cut_off:
         ends.tell_of_cut_off(cut_off)
+    if must_ask:
+        send_after_commit(ASK_TASK, expires=_ASK_EXPIRES)
     ends.sweep_at(call.check_at for call in live)
     return found

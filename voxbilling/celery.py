@@ -39,6 +39,7 @@ app.conf.beat_schedule = {
     "keep_cards": _every(60, "wallets.tasks.keep_cards"),
     "resume_refunds": _every(60, "wallets.tasks.resume_refunds"),
     "fetch_missed_events": _every(300, "webhooks.tasks.fetch_missed_events"),
+    "recharge_low_wallets": _every(60, "wallets.tasks.recharge_low_wallets"),
     "check_ledger": _every(3600, "wallets.tasks.check_ledger"),
 }
 

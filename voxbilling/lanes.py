@@ -23,6 +23,7 @@ _OTHERS = threading.BoundedSemaphore(OTHER_PLACES)
 _WEBHOOK_PREFIXES = ("/api/vapi/", "/api/stripe/")
 # These wait for a phone company, or for Stripe.
 _PROVIDER_PREFIXES = ("/api/managed-telephony/", "/api/billing/wallet/topup")
+_PROVIDER_PATHS = {"/wallet/top-up/"}
 
 
 class LanesMiddleware:
@@ -38,6 +39,8 @@ class LanesMiddleware:
         # is refused by whoever reads it.
         with suppress(RequestDataTooBig):
             _ = request.body
-        lane = _PROVIDERS if request.path.startswith(_PROVIDER_PREFIXES) else _OTHERS
-        with lane:
+        waits_for_provider = request.path in _PROVIDER_PATHS or request.path.startswith(
+            _PROVIDER_PREFIXES
+        )
+        with _PROVIDERS if waits_for_provider else _OTHERS:
             return self.get_response(request)

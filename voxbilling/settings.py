@@ -136,6 +136,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "django_htmx",
     "django_structlog",
     "voxbilling.operations",
     "wallets",
@@ -155,6 +156,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "voxbilling.content_security.ContentSecurityMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
 ]
 
@@ -224,6 +226,10 @@ DEFAULT_FROM_EMAIL = (
     env.str("DEFAULT_FROM_EMAIL", default="").strip() or f"billing@{urlsplit(SITE_URL).hostname}"
 )
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
+
+LOGIN_URL = "sign-in"
+LOGIN_REDIRECT_URL = "wallet"
+LOGOUT_REDIRECT_URL = "sign-in"
 
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"

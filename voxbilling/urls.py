@@ -11,6 +11,7 @@ handler400 = views.bad_request
 handler500 = views.server_error
 
 urlpatterns = [
+    path("", include("wallets.pages.urls")),
     path("admin/", admin.site.urls),
     path("api/", include("webhooks.urls")),
     path("api/auth/token/", tokens.TokenView.as_view()),

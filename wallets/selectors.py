@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
@@ -15,7 +16,13 @@ from wallets.ledger.reservations import (
     find_reservation,
     find_reservations_of_calls,
 )
-from wallets.models import CreditReservation, CreditTransaction, Organization, PaymentProfile
+from wallets.models import (
+    CreditReservation,
+    CreditTransaction,
+    Organization,
+    PaymentProfile,
+    TopUp,
+)
 
 
 def wallet(organization_id: UUID) -> Organization:
@@ -31,6 +38,23 @@ def wallet(organization_id: UUID) -> Organization:
         )
     except Organization.DoesNotExist:
         raise OrganizationNotFound(organization_id) from None
+
+
+def organizations_of(user: Any) -> list[Organization]:
+    """The organizations that a person belongs to, by name."""
+    return list(Organization.objects.filter(memberships__user=user).order_by("name", "pk"))
+
+
+def topup(organization_id: UUID, topup_id: UUID) -> TopUp | None:
+    """One of the organization's top-ups, as its people may see it."""
+    topups = TopUp.objects.defer(*TopUp.HIDDEN_FROM_CUSTOMERS)
+    return topups.filter(organization_id=organization_id, pk=topup_id).first()
+
+
+def kept_card(organization_id: UUID) -> PaymentProfile | None:
+    """The card that is charged for automatic recharges; None if none is kept."""
+    profiles = PaymentProfile.objects.defer(*PaymentProfile.HIDDEN_FROM_CUSTOMERS)
+    return profiles.filter(pk=organization_id, card_saved_at__isnull=False).first()
 
 
 def entries_page(

@@ -1,10 +1,12 @@
 """Celery tasks of wallets; each can be lost, repeated or run twice at once."""
 
+from uuid import UUID
+
 import structlog
 from celery import shared_task
 
 from wallets.alerts.sending import send_due
-from wallets.payments import asking, cards, refunds
+from wallets.payments import asking, cards, recharge, refunds
 from wallets.selectors import ledger_differences
 
 logger = structlog.get_logger(__name__)
@@ -47,3 +49,16 @@ def keep_cards() -> int:
 def resume_refunds() -> int:
     """Ask Stripe about refunds whose outcome is not known; returns how many."""
     return refunds.resume_refunds()
+
+
+@shared_task
+def recharge_wallet(organization_id: str) -> None:
+    """Recharge a wallet that has fallen below its threshold, if it may be."""
+    guard = recharge.recharge(UUID(organization_id))
+    logger.info("recharge", organization_id=organization_id, outcome=guard or "begun")
+
+
+@shared_task
+def recharge_low_wallets() -> int:
+    """Recharge the wallets that no task of theirs recharged; returns how many."""
+    return recharge.recharge_low_wallets()

@@ -208,7 +208,7 @@ def test_faults_that_were_taken_back_do_not_happen(twilio, sandbox, fault):
         (b"{", "Expecting"),
         (b"[]", "send an object"),
         ({"sort": "500"}, "send an object"),
-        ({"provider": "stripes"}, "one of these: twilio buy, "),
+        ({"provider": "stripes"}, "one of these: stripe charges.retrieve, "),
         ({"operation": ["buy"]}, "one of these"),
         ({"fault": "flood"}, "what can happen there is 401, 429"),
         ({"operation": "search", "fault": "gone"}, "what can happen there is"),

@@ -286,3 +286,50 @@ def test_it_remembers_over_a_restart(tmp_path):
 
     assert again.id == paid.id
     assert new.id != paid.id
+
+
+@pytest.mark.parametrize(
+    ("path", "form"),
+    [
+        ("customers", "metadata[a"),
+        ("customers", "metadata=a"),
+        ("customers", "email[a]=b"),
+        ("customers", "email=a&email[b]=c"),
+        ("customers", "metadata[a]=b&metadata[a][c]=d"),
+        ("customers", "metadata" + "[a]" * 20 + "=b"),
+        ("customers", "&".join(f"metadata[{n}]=x" for n in range(51))),
+        ("payment_intents", "amount=25.00&currency=gbp"),
+        ("payment_intents", "amount=29&currency=gbp"),
+        ("payment_intents", "amount=2500"),
+        ("payment_intents", "amount=2500&currency=gbp&confirm=perhaps"),
+        ("payment_intents", "amount=2500&currency=gbp&off_session=true"),
+        ("checkout/sessions", "mode=payment&line_items=x"),
+        ("refunds", "amount=100"),
+    ],
+)
+def test_a_form_that_makes_no_sense_is_refused_in_stripes_shape(url, path, form):
+    answer = httpx.post(
+        f"{url}/stripe/v1/{path}",
+        content=form,
+        headers={"Authorization": "Bearer sk_test_x"},
+        trust_env=False,
+    )
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+    assert answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=101", "starting_after=evt_x", "created=x", "expand[]=data.id"]
+)
+def test_a_list_that_cannot_be_is_refused(account, url, query):
+    account.customer()
+
+    answer = httpx.get(
+        f"{url}/stripe/v1/events?{query}",
+        headers={"Authorization": "Bearer sk_test_x"},
+        trust_env=False,
+    )
+
+    assert answer.status_code == 400

@@ -6,29 +6,41 @@ import structlog
 from django.db.models import Q
 from django.utils import timezone
 
-from wallets.models import TopUp
-from wallets.payments import stripe_client, topups
+from wallets.models import PaymentProfile, TopUp
+from wallets.payments import recharge, stripe_client, topups
 from wallets.payments.facts import Failure, Payment
 
 logger = structlog.get_logger(__name__)
 
-# Webhooks come first: they take seconds.
+# Webhooks come first: they take seconds. For a page, somebody has to pay as well.
 FIRST_ASKED_AFTER = timedelta(minutes=10)
 ASKED_AGAIN_AFTER = timedelta(hours=1)
+RECHARGE_FIRST_ASKED_AFTER = timedelta(minutes=2)
+RECHARGE_ASKED_AGAIN_AFTER = timedelta(minutes=5)
+# Longer than a request to Stripe can be on its way.
+RECHARGE_NEVER_BEGUN_AFTER = timedelta(minutes=10)
+_CLOCKS_DIFFER = timedelta(hours=1)
 # Stripe's pages to pay on are open for a day.
 NEVER_BEGUN_AFTER = timedelta(hours=25)
 TOPUPS_PER_SWEEP = 50
 
 
 def ask_about_topups() -> int:
-    """Follow what Stripe says of checkout top-ups that are still open; returns how many."""
+    """Follow what Stripe says of top-ups that are still open; returns how many."""
     now = timezone.now()
-    open_topups = TopUp.objects.filter(
+    checkouts = Q(
         Q(asked_at=None) | Q(asked_at__lte=now - ASKED_AGAIN_AFTER),
-        status__in=TopUp.IN_FLIGHT,
         origin=TopUp.Origin.CHECKOUT,
         created_at__lte=now - FIRST_ASKED_AFTER,
-    ).order_by("created_at")[:TOPUPS_PER_SWEEP]
+    )
+    recharges = Q(
+        Q(asked_at=None) | Q(asked_at__lte=now - RECHARGE_ASKED_AGAIN_AFTER),
+        origin=TopUp.Origin.AUTO_RECHARGE,
+        created_at__lte=now - RECHARGE_FIRST_ASKED_AFTER,
+    )
+    open_topups = TopUp.objects.filter(checkouts | recharges, status__in=TopUp.IN_FLIGHT).order_by(
+        "created_at"
+    )[:TOPUPS_PER_SWEEP]
     asked = list(open_topups)
     TopUp.objects.filter(pk__in=[topup.pk for topup in asked]).update(asked_at=now)
     for topup in asked:
@@ -44,6 +56,9 @@ def ask(topup: TopUp) -> None:
     if topup.stripe_payment_intent_id:
         follow(topup, stripe_client.retrieve_payment_intent(topup.stripe_payment_intent_id))
         return
+    if topup.origin == TopUp.Origin.AUTO_RECHARGE:
+        _ask_about_recharge(topup)
+        return
     if not topup.stripe_checkout_session_id:
         # The process died before it knew the page, so nobody was sent there.
         if timezone.now() - topup.created_at > NEVER_BEGUN_AFTER:
@@ -56,6 +71,19 @@ def ask(topup: TopUp) -> None:
         follow(topup, stripe_client.retrieve_payment_intent(session.payment_intent_id))
 
 
+def _ask_about_recharge(topup: TopUp) -> None:
+    """Ask about a recharge whose outcome nobody heard: the process died, or Stripe's answer did."""
+    profile = PaymentProfile.objects.get(pk=topup.organization_id)
+    found = stripe_client.list_payment_intents(
+        str(profile.stripe_customer_id), since=topup.created_at - _CLOCKS_DIFFER
+    )
+    intent = next((each for each in found if each.topup_id == str(topup.pk)), None)
+    if intent is not None:
+        follow(topup, intent)
+    elif timezone.now() - topup.created_at > RECHARGE_NEVER_BEGUN_AFTER:
+        topups.did_not_start(topup, "Stripe was never asked for the payment.")
+
+
 def follow(topup: TopUp, intent: stripe_client.PaymentIntent) -> None:
     """Do what the webhook of a payment in this state would have done."""
     payment = Payment(
@@ -66,6 +94,8 @@ def follow(topup: TopUp, intent: stripe_client.PaymentIntent) -> None:
     )
     if intent.status == "succeeded":
         topups.credit(payment)
+    elif topup.origin == TopUp.Origin.AUTO_RECHARGE:
+        recharge.follow(topup, intent)
     elif intent.status == "processing":
         topups.processing(payment)
     elif intent.status == "canceled" or (

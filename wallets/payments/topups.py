@@ -15,6 +15,7 @@ from wallets import alerts, ledger
 from wallets.locks import lock_organization
 from wallets.models import PaymentProfile, TopUp
 from wallets.payments import chargebacks, stripe_client
+from wallets.payments.declines import count_decline
 from wallets.payments.facts import NOT_OURS, Failure, Heard, Payment
 from wallets.payments.finding import find_topup, lock_topup, look_at
 from wallets.payments.stripe_client import CURRENCY
@@ -70,7 +71,7 @@ def start_checkout(
     except stripe_client.PaymentError:
         logger.exception("checkout_not_started", topup_id=str(topup.pk))
         # If there is a page after all, nobody has its address.
-        _did_not_start(topup)
+        did_not_start(topup, "The payment did not begin.")
         raise
     TopUp.objects.filter(pk=topup.pk).update(stripe_checkout_session_id=session.id)
     return session.url
@@ -164,6 +165,8 @@ def failed(failure: Failure) -> Heard:
         return heard
     if failure.is_final or topup.origin == Origin.AUTO_RECHARGE:
         _finish(topup, Status.FAILED, code=failure.code, failure=failure.message)
+        if topup.origin == Origin.AUTO_RECHARGE:
+            count_decline(organization, topup)
     else:
         topup.failure_code, topup.failure = failure.code, failure.message
         topup.save(update_fields=["failure_code", "failure"])
@@ -214,10 +217,11 @@ def _unknown(payment: Payment) -> Heard:
 
 
 @transaction.atomic
-def _did_not_start(topup: TopUp) -> None:
+def did_not_start(topup: TopUp, why: str) -> None:
+    """Give up a top-up of which Stripe knows nothing; `why` is a sentence."""
     _, topup = lock_topup(topup)
     if topup.status == Status.PENDING:
-        _finish(topup, Status.FAILED, code="not_started", failure="The payment did not begin.")
+        _finish(topup, Status.FAILED, code="not_started", failure=why)
 
 
 def _finish(topup: TopUp, status: Status, *, code: str, failure: str) -> None:

@@ -115,7 +115,12 @@ def _login(username: str, *, is_staff: bool) -> str:
     digest = hmac.new(settings.SECRET_KEY.encode(), username.encode(), hashlib.sha256).hexdigest()
     password = digest[:16]
     user, is_new = get_user_model().objects.get_or_create(
-        username=username, defaults={"is_staff": is_staff, "is_superuser": is_staff}
+        username=username,
+        defaults={
+            "email": f"{username}@example.com",
+            "is_staff": is_staff,
+            "is_superuser": is_staff,
+        },
     )
     # Another secret key gives another password.
     if is_new or not user.check_password(password):

@@ -117,7 +117,8 @@ class Objects:
             and (before is None or each["created"] < before)
             and (until is None or each["created"] <= until)
         ]
-        limit = params.whole("limit") or _LISTED
+        limit = params.whole("limit")
+        limit = _LISTED if limit is None else limit
         if not 1 <= limit <= _MOST_LISTED:
             raise Refused(400, f"limit is 1 to {_MOST_LISTED}.", param="limit")
         after = params.text("starting_after")
@@ -140,7 +141,7 @@ class Objects:
             for each in shown:
                 self._expand(each, steps, path)
             return
-        if not isinstance(shown, dict) or steps[0] not in shown:
+        if not isinstance(shown, dict) or steps[0] not in shown or steps[0] == "id":
             raise Refused(400, f"This property cannot be expanded ({path}).", param="expand")
         step, rest = steps[0], steps[1:]
         if isinstance(shown[step], str):

@@ -1,0 +1,80 @@
+"""What pages share: who is there, for which organization, and what they may see and do.
+
+A person with several organizations chooses one, which the session remembers. Views that read run,
+rendering included, in the tenant scope; views that spend run outside it, after the check.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+
+from voxbilling.tenancy import finish_in_scope, tenant_scope
+from wallets import access
+from wallets.access import Access
+
+SESSION_KEY = "organization_id"
+
+Page = Callable[..., HttpResponse]
+
+
+def reads(page: Page) -> Page:
+    """A page that sees one organization, and writes nothing. It is given the access."""
+
+    @_with_access
+    @wraps(page)
+    def scoped(request: HttpRequest, access: Access, *args: Any, **kwargs: Any) -> HttpResponse:
+        with tenant_scope(access.organization_id):
+            response = page(request, access, *args, **kwargs)
+            return finish_in_scope(access.organization_id, response)
+
+    return scoped
+
+
+def spends(page: Page) -> Page:
+    """A page that owners may act on. What it shows, it renders by `show`."""
+
+    @_with_access
+    @wraps(page)
+    def guarded(request: HttpRequest, access: Access, *args: Any, **kwargs: Any) -> HttpResponse:
+        if request.method == "POST":
+            access.require_spending()
+        return page(request, access, *args, **kwargs)
+
+    return guarded
+
+
+def show(
+    request: HttpRequest,
+    access: Access,
+    template: str,
+    context: Callable[[], dict[str, Any]],
+    status: int = 200,
+) -> HttpResponse:
+    """Render a page in the tenant scope; `context` is made there, too."""
+    with tenant_scope(access.organization_id):
+        given = {"access": access, **context()}
+        response = TemplateResponse(request, template, given, status=status)
+        return finish_in_scope(access.organization_id, response)
+
+
+def _with_access(page: Page) -> Page:
+    @login_required
+    @wraps(page)
+    def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            found = access.find_access(request.user, request.session.get(SESSION_KEY))
+            return page(request, found, *args, **kwargs)
+        except (access.OrganizationNotNamed, access.OrganizationUnknown):
+            return redirect("choose-organization")
+        except access.AccessRefused as refusal:
+            # The organization that was chosen may be somebody else's by now.
+            request.session.pop(SESSION_KEY, None)
+            raise PermissionDenied(str(refusal)) from None
+
+    return checked

@@ -1,0 +1,59 @@
+"""What customers enter: amounts in pounds, as people write them."""
+
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from django import forms
+from django.conf import settings
+
+from wallets.formats import pounds
+
+
+class PoundsField(forms.CharField):
+    """An amount in pounds, like 50, 50.00 or £1,250; its value is in pence."""
+
+    widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"})
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_length=20, **options)
+
+    def prepare_value(self, value: Any) -> Any:
+        return f"{Decimal(value) / 100:.2f}" if isinstance(value, int) else value
+
+    def clean(self, value: Any) -> Any:
+        text = super().clean(value).strip().removeprefix("£").replace(",", "").strip()
+        try:
+            pence = Decimal(text) * 100
+        except InvalidOperation:
+            pence = Decimal("NaN")
+        # Pence are whole, and a number that is too long for one is no amount either.
+        if not pence.is_finite() or abs(pence) > 10**12 or pence != pence.to_integral_value():
+            raise forms.ValidationError("Enter an amount in pounds, like 50 or 12.50.")
+        return int(pence)
+
+
+class TopUpForm(forms.Form):
+    amount_pence = PoundsField(label="Amount in pounds")
+    save_card = forms.BooleanField(
+        required=False,
+        label="Keep this card for automatic top-ups",
+        help_text="Stripe keeps it. It is charged only when automatic top-up is on, and you can "
+        "have it forgotten at any time.",
+    )
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        lowest = pounds(settings.WALLET_MIN_TOPUP_PENCE)
+        self.fields["amount_pence"].help_text = f"At least {lowest}."
+
+
+class AutoRechargeForm(forms.Form):
+    enabled = forms.BooleanField(required=False, label="Top up automatically")
+    threshold_pence = PoundsField(
+        label="When less than this is available",
+        help_text="In pounds; money held for calls counts as gone.",
+    )
+    amount_pence = PoundsField(label="Top up by", help_text="In pounds.")
+    monthly_cap_pence = PoundsField(
+        label="At most in a month", help_text="In pounds; a calendar month (UTC)."
+    )

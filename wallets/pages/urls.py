@@ -1,0 +1,18 @@
+"""The addresses of customers' pages about their wallet."""
+
+from django.contrib.auth.views import LoginView, LogoutView
+from django.urls import path
+from django.views.generic import RedirectView
+
+from wallets.pages import organizations, views
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="wallet")),
+    path("sign-in/", LoginView.as_view(redirect_authenticated_user=True), name="sign-in"),
+    path("sign-out/", LogoutView.as_view(), name="sign-out"),
+    path("organizations/", organizations.choose, name="choose-organization"),
+    path("wallet/", views.wallet, name="wallet"),
+    path("wallet/top-up/", views.top_up, name="top-up"),
+    path("wallet/top-up/<uuid:topup_id>/", views.top_up_status, name="top-up-status"),
+    path("wallet/auto-recharge/", views.auto_recharge, name="auto-recharge"),
+]

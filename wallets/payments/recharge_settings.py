@@ -1,0 +1,96 @@
+"""What a customer lets the wallet do by itself: when it is recharged, by how much, up to what."""
+
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+
+from voxbilling.after_commit import send_after_commit
+from wallets.ledger.crossings import RECHARGE_TASK
+from wallets.locks import lock_organization
+from wallets.models import Organization, PaymentProfile
+from wallets.payments.topups import MAX_TOPUP_PENCE
+
+# Ten of the largest top-ups.
+MAX_MONTHLY_CAP_PENCE = 10 * MAX_TOPUP_PENCE
+
+
+class NoCardKept(Exception):
+    """There is no card to charge; the text says how to have one kept."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "No card is kept to recharge from: top up once and agree to keep the card, then turn "
+            "automatic recharge on."
+        )
+
+
+class SettingsNotAllowed(Exception):
+    """Amounts that cannot be; `problems` has a sentence for each setting by its name."""
+
+    def __init__(self, problems: dict[str, str]) -> None:
+        super().__init__(" ".join(problems.values()))
+        self.problems = problems
+
+
+@transaction.atomic
+def configure(
+    *,
+    organization_id: UUID,
+    enabled: bool,
+    amount_pence: int,
+    threshold_pence: int,
+    monthly_cap_pence: int | None = None,
+) -> Organization:
+    """Set when and by how much a wallet recharges itself; returns the organization as it is then.
+
+    Without a monthly cap, the one that was set before stays. Turned on after it was off, it begins
+    anew: declines are forgotten. A wallet that is low already is recharged at once.
+    Raises SettingsNotAllowed, NoCardKept, OrganizationNotFound.
+    """
+    organization = lock_organization(organization_id)
+    if monthly_cap_pence is None:
+        monthly_cap_pence = organization.auto_recharge_monthly_cap_pence
+    if problems := _problems(amount_pence, threshold_pence, monthly_cap_pence):
+        raise SettingsNotAllowed(problems)
+    profile = PaymentProfile.objects.filter(pk=organization.pk).first()
+    if enabled and (profile is None or not profile.has_payment_method):
+        raise NoCardKept
+    is_new = enabled and not organization.auto_recharge_enabled
+    is_raised = monthly_cap_pence > organization.auto_recharge_monthly_cap_pence
+    organization.auto_recharge_enabled = enabled
+    organization.auto_recharge_amount_pence = amount_pence
+    organization.auto_recharge_threshold_pence = threshold_pence
+    organization.auto_recharge_monthly_cap_pence = monthly_cap_pence
+    organization.save(
+        update_fields=[
+            "auto_recharge_enabled",
+            "auto_recharge_amount_pence",
+            "auto_recharge_threshold_pence",
+            "auto_recharge_monthly_cap_pence",
+        ]
+    )
+    if profile is not None and is_new:
+        profile.declines_in_a_row = 0
+    if profile is not None and (is_new or (is_raised and profile.declines_in_a_row == 0)):
+        # Saved again as it was, it would get round the pause after a decline.
+        profile.recharge_not_before = None
+        profile.save(update_fields=["declines_in_a_row", "recharge_not_before"])
+    if enabled:
+        send_after_commit(RECHARGE_TASK, args=[str(organization.pk)])
+    return organization
+
+
+def _problems(amount_pence: int, threshold_pence: int, monthly_cap_pence: int) -> dict[str, str]:
+    problems = {}
+    lowest = settings.WALLET_MIN_TOPUP_PENCE
+    if not lowest <= amount_pence <= MAX_TOPUP_PENCE:
+        problems["amount_pence"] = f"Recharge by {lowest}p to {MAX_TOPUP_PENCE}p."
+    if not 0 <= threshold_pence <= MAX_TOPUP_PENCE:
+        problems["threshold_pence"] = f"Recharge below 0p to {MAX_TOPUP_PENCE}p."
+    if not amount_pence <= monthly_cap_pence <= MAX_MONTHLY_CAP_PENCE:
+        problems["monthly_cap_pence"] = (
+            f"Allow at least one recharge a month, of {amount_pence}p, and at most "
+            f"{MAX_MONTHLY_CAP_PENCE}p in all."
+        )
+    return problems
