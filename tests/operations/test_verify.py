@@ -187,8 +187,8 @@ REPLACED_FUNCTION = (
         (f"ALTER ROLE {TENANT_ROLE} LOGIN", f"role: {TENANT_ROLE} is changed: it is may sign in"),
         ("SET LOCAL session_replication_role = replica", "database role: voxbilling sets session_"),
         (
-            "DELETE FROM django_migrations WHERE app = 'webhooks' AND name LIKE '0002%%'",
-            "migrations: not applied: webhooks.0002_row_level_security",
+            "DELETE FROM django_migrations WHERE app = 'webhooks' AND name LIKE '0003%%'",
+            "migrations: not applied: webhooks.0003_stripe_events",
         ),
     ],
 )
