@@ -16,6 +16,7 @@ from rich.table import Table
 from calls.models import Call
 from voxbilling.operations.latencies import PERCENTS, percentiles
 from voxbilling.operations.simulation.calls import Disorder, Kind, Plan, Played, play
+from voxbilling.operations.simulation.top_up import top_up
 from voxbilling.operations.simulation.vapi import SimulatedVapi
 from wallets.models import CreditReservation, Organization
 from wallets.selectors import ledger_differences
@@ -33,6 +34,8 @@ _HOW_MANY = {
     Kind.REFUSED_LATE: 4,
 }
 _DRY_WALLET_SECONDS = 180
+# What the organization without money pays in.
+TOPUP_PENCE = 5_000
 
 
 class Command(BaseCommand):
@@ -54,6 +57,12 @@ class Command(BaseCommand):
         console.print(f"\nBilling {len(plans)} simulated calls, {CALLS_AT_ONCE} at once.\n")
         try:
             played, latencies_ms = asyncio.run(_play_all(demo, plans, console))
+            topped_up = top_up(
+                base_url=demo["base_url"],
+                sandbox_url=demo["sandbox_url"],
+                organization=demo["organizations"][-1],
+                amount_pence=TOPUP_PENCE,
+            )
         except httpx.HTTPError as error:
             raise CommandError(
                 f"voxbilling did not answer as it should ({error!r}): see logs/web.log in "
@@ -71,8 +80,15 @@ class Command(BaseCommand):
         problems += _wrong_charges(played, charged_pence)
         problems += _holds_left(played)
         console.print(_calls_table(played, charged_pence))
-        console.print(_wallets_table(before, _wallets(), played))
+        paid_in_pence = {demo["organizations"][-1]["name"]: topped_up.amount_pence}
+        console.print(_wallets_table(before, _wallets(), played, paid_in_pence))
         console.print(_latency_table(latencies_ms))
+        if topped_up.amount_pence:
+            console.print(
+                f"A top-up of {topped_up.amount_pence:,}p by card: in the wallet "
+                f"{topped_up.seconds:.1f} s after it was paid."
+            )
+        problems += [topped_up.problem] if topped_up.problem else []
         problems += _ledger_problems(console)
         if problems:
             raise CommandError("\n".join(["The demo failed:", *problems[:20]]))
@@ -201,6 +217,7 @@ def _wallets_table(
     before: dict[str, tuple[int, int, int]],
     after: dict[str, tuple[int, int, int]],
     played: list[Played],
+    paid_in_pence: dict[str, int],
 ) -> Table:
     table = Table(title="Wallets, in pence", title_justify="left")
     table.add_column("organization")
@@ -208,7 +225,7 @@ def _wallets_table(
         table.add_column(name, justify="right")
     for name, (balance, reserved, owed) in after.items():
         spent = sum(one.expected_pence for one in played if one.plan.organization["name"] == name)
-        expected = before[name][0] - spent
+        expected = before[name][0] - spent + paid_in_pence.get(name, 0)
         table.add_row(
             name, *(f"{n:,}" for n in (before[name][0], expected, balance, reserved, owed))
         )
