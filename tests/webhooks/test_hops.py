@@ -38,7 +38,7 @@ def hops(frame: FrameType | None) -> list[str]:
         module, name = frame.f_globals.get("__name__"), frame.f_code.co_qualname
         # A function within a function is a decorator's, and not one that anybody calls.
         # Nor is middleware: every request passes all of it.
-        is_middleware = module == "voxbilling.lanes"
+        is_middleware = module in {"voxbilling.lanes", "voxbilling.content_security"}
         if ours(module) and not is_middleware and not name.startswith("_") and "<" not in name:
             passed.insert(0, f"{module}.{name}")
         frame = frame.f_back

@@ -41,7 +41,7 @@ STORABLE_PATHS = {
     for path in [
         *("type", "timestamp", "status", "endedReason", "startedAt", "endedAt"),
         *("durationSeconds", "durationMs", "durationMinutes", "cost", "costBreakdown.total"),
-        *("call.id", "call.type", "call.assistantId", "call.phoneNumberId"),
+        *("call.id", "call.type", "call.assistantId", "call.squadId", "call.phoneNumberId"),
         *("call.phoneNumber.id", "call.phoneNumber.number"),
         *("phoneNumber.id", "phoneNumber.number", "assistant.id"),
     ]
