@@ -16,8 +16,8 @@ from voxbilling.stack.sandbox import application
 from voxbilling.stack.sandbox.clock import Clock
 from voxbilling.stack.sandbox.memory import Memory
 from voxbilling.stack.sandbox.stripe import Stripe
-from voxbilling.stack.sandbox.vapi_calls import Calls
-from voxbilling.stack.sandbox.vapi_webhook import Webhook
+from voxbilling.stack.sandbox.vapi.calls import Calls
+from voxbilling.stack.sandbox.vapi.webhook import Webhook
 
 _START_SECONDS = 30
 

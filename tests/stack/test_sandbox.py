@@ -7,8 +7,9 @@ import httpx
 import pytest
 
 from tests.sandbox import calls_that_nobody_hears, stripe_that_nobody_hears
-from voxbilling.stack.sandbox import application, vapi
+from voxbilling.stack.sandbox import application
 from voxbilling.stack.sandbox.memory import Memory
+from voxbilling.stack.sandbox.vapi import control
 
 
 @pytest.fixture
@@ -48,11 +49,11 @@ def test_it_refuses_what_is_no_control_message(ask, body):
 
 
 def test_its_memory_is_bounded():
-    memory = vapi.ControlMessages()
-    for number in range(vapi._MOST_CALLS + 10):
+    memory = control.ControlMessages()
+    for number in range(control._MOST_CALLS + 10):
         memory.add(str(number), {})
     assert memory.of("0") == []
-    for number in range(vapi._MOST_MESSAGES_PER_CALL + 10):
+    for number in range(control._MOST_MESSAGES_PER_CALL + 10):
         memory.add("one", {"number": number})
-    assert len(memory.of("one")) == vapi._MOST_MESSAGES_PER_CALL
-    assert memory.of("one")[-1]["message"] == {"number": vapi._MOST_MESSAGES_PER_CALL + 9}
+    assert len(memory.of("one")) == control._MOST_MESSAGES_PER_CALL
+    assert memory.of("one")[-1]["message"] == {"number": control._MOST_MESSAGES_PER_CALL + 9}

@@ -13,11 +13,12 @@ import httpx
 import pytest
 
 from tests.sandbox import stripe_that_nobody_hears
-from voxbilling.stack.sandbox import application, vapi_calls
+from voxbilling.stack.sandbox import application
 from voxbilling.stack.sandbox.clock import Clock
 from voxbilling.stack.sandbox.memory import Memory
-from voxbilling.stack.sandbox.vapi_calls import Calls
-from voxbilling.stack.sandbox.vapi_webhook import Webhook
+from voxbilling.stack.sandbox.vapi import calls
+from voxbilling.stack.sandbox.vapi.calls import Calls
+from voxbilling.stack.sandbox.vapi.webhook import Webhook
 
 PHONE_NUMBER_ID, ASSISTANT_ID = "the-number", "the-assistant"
 AUTHORIZED = {
@@ -555,7 +556,7 @@ def test_given_a_call_that_cannot_be_when_it_is_started_then_a_sentence_says_why
 # Many calls
 
 
-def all_calls(world: World) -> list[vapi_calls.Call]:
+def all_calls(world: World) -> list[calls.Call]:
     return list(world.calls.oldest_first())
 
 
@@ -574,7 +575,7 @@ def test_given_hundreds_of_calls_at_once_when_they_are_over_then_each_told_all()
 def test_given_more_calls_than_are_remembered_when_they_are_over_then_the_oldest_are_forgotten(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(vapi_calls, "_MOST_CALLS", 3)
+    monkeypatch.setattr(calls, "_MOST_CALLS", 3)
 
     async def scenario(world: World) -> None:
         ids = [await world.outbound(lastsSeconds=600) for _ in range(3)]

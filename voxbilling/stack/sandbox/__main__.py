@@ -21,8 +21,8 @@ from voxbilling.stack.sandbox.application import create
 from voxbilling.stack.sandbox.clock import Clock
 from voxbilling.stack.sandbox.memory import Memory
 from voxbilling.stack.sandbox.stripe import Stripe
-from voxbilling.stack.sandbox.vapi_calls import Calls
-from voxbilling.stack.sandbox.vapi_webhook import Webhook
+from voxbilling.stack.sandbox.vapi.calls import Calls
+from voxbilling.stack.sandbox.vapi.webhook import Webhook
 
 # Nothing listens on the discard port: without a voxbilling, its messages fail at once.
 _NO_VOXBILLING = "http://127.0.0.1:9"

@@ -5,12 +5,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
-from voxbilling.stack.sandbox import twilio, vapi, vapi_call_routes, vapi_phone_numbers
+from voxbilling.stack.sandbox import twilio
 from voxbilling.stack.sandbox.faults import Faults
 from voxbilling.stack.sandbox.memory import Memory
 from voxbilling.stack.sandbox.numbers import Numbers
 from voxbilling.stack.sandbox.stripe import Stripe
-from voxbilling.stack.sandbox.vapi_calls import Calls
+from voxbilling.stack.sandbox.vapi import call_routes, control, phone_numbers
+from voxbilling.stack.sandbox.vapi.calls import Calls
 
 
 async def health(_request: Request) -> Response:
@@ -21,9 +22,9 @@ def create(memory: Memory, calls: Calls, stripe: Stripe) -> Starlette:
     """A sandbox that knows what this memory does, plays these calls and takes these payments."""
     numbers, faults = Numbers(memory), Faults()
     at_vapi = [
-        *vapi.routes(),
-        *vapi_phone_numbers.routes(numbers, faults, memory),
-        *vapi_call_routes.routes(calls, faults),
+        *control.routes(),
+        *phone_numbers.routes(numbers, faults, memory),
+        *call_routes.routes(calls, faults),
     ]
     return Starlette(
         routes=[

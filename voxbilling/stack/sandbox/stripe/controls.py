@@ -23,13 +23,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from voxbilling.stack.sandbox import stripe_cards as cards
 from voxbilling.stack.sandbox.bodies import json_of
-from voxbilling.stack.sandbox.stripe_errors import Refused
-from voxbilling.stack.sandbox.stripe_objects import Object, Objects
-from voxbilling.stack.sandbox.stripe_payments import Payments
-from voxbilling.stack.sandbox.stripe_reversals import Reversals
-from voxbilling.stack.sandbox.stripe_webhooks import MODES, Webhooks
+from voxbilling.stack.sandbox.stripe import cards
+from voxbilling.stack.sandbox.stripe.errors import Refused
+from voxbilling.stack.sandbox.stripe.objects import Object, Objects
+from voxbilling.stack.sandbox.stripe.payments import Payments
+from voxbilling.stack.sandbox.stripe.reversals import Reversals
+from voxbilling.stack.sandbox.stripe.webhooks import MODES, Webhooks
 
 _MOST_TIMES = 20
 _MOST_SECONDS = 86_400

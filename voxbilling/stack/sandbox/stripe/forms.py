@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import parse_qsl
 
-from voxbilling.stack.sandbox.stripe_errors import Refused
+from voxbilling.stack.sandbox.stripe.errors import Refused
 
 _MOST_FIELDS = 1_000
 _DEEPEST = 10

@@ -1,8 +1,8 @@
 """Stripe, as far as voxbilling talks to it: customers, Checkout and its page, payments, kept cards,
 refunds, disputes, events and their webhooks.
 
-Any test key will do, and all see the same. What can be paid with is in `stripe_cards`, what happens
-without voxbilling's doing in `stripe_controls`. It knows nothing of fees, taxes, subscriptions,
+Any test key will do, and all see the same. What can be paid with is in `cards`, what happens
+without voxbilling's doing in `controls`. It knows nothing of fees, taxes, subscriptions,
 captures by hand or currencies' rules.
 
 It is remembered over a restart, except for events that were on their way: those stay undelivered.
@@ -11,15 +11,15 @@ It is remembered over a restart, except for events that were on their way: those
 import httpx
 from starlette.routing import BaseRoute
 
-from voxbilling.stack.sandbox import stripe_api, stripe_controls, stripe_pages
 from voxbilling.stack.sandbox.clock import Clock
 from voxbilling.stack.sandbox.faults import Faults
 from voxbilling.stack.sandbox.memory import Memory
-from voxbilling.stack.sandbox.stripe_checkout import Checkout
-from voxbilling.stack.sandbox.stripe_objects import Objects
-from voxbilling.stack.sandbox.stripe_payments import Payments
-from voxbilling.stack.sandbox.stripe_reversals import Reversals
-from voxbilling.stack.sandbox.stripe_webhooks import Webhooks
+from voxbilling.stack.sandbox.stripe import api, controls, pages
+from voxbilling.stack.sandbox.stripe.checkout import Checkout
+from voxbilling.stack.sandbox.stripe.objects import Objects
+from voxbilling.stack.sandbox.stripe.payments import Payments
+from voxbilling.stack.sandbox.stripe.reversals import Reversals
+from voxbilling.stack.sandbox.stripe.webhooks import Webhooks
 
 
 class Stripe:
@@ -53,7 +53,7 @@ class Stripe:
 
     def routes(self, faults: Faults) -> list[BaseRoute]:
         return [
-            *stripe_api.routes(
+            *api.routes(
                 self._objects,
                 self._webhooks,
                 self._payments,
@@ -61,6 +61,6 @@ class Stripe:
                 self._reversals,
                 faults,
             ),
-            *stripe_pages.routes(self._objects, self._payments, self._checkout),
-            *stripe_controls.routes(self._objects, self._webhooks, self._payments, self._reversals),
+            *pages.routes(self._objects, self._payments, self._checkout),
+            *controls.routes(self._objects, self._webhooks, self._payments, self._reversals),
         ]

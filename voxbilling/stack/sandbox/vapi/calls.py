@@ -16,8 +16,8 @@ import httpx
 
 from voxbilling import vapi_payloads as payloads
 from voxbilling.stack.sandbox.clock import Clock
-from voxbilling.stack.sandbox.vapi_script import Script
-from voxbilling.stack.sandbox.vapi_webhook import Webhook
+from voxbilling.stack.sandbox.vapi.script import Script
+from voxbilling.stack.sandbox.vapi.webhook import Webhook
 from voxbilling.vapi_payloads import Message
 
 # Vapi's default, and the bounds of what an assistant may name.

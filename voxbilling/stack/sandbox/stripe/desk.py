@@ -15,9 +15,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from voxbilling.stack.sandbox.faults import Endpoint
-from voxbilling.stack.sandbox.stripe_errors import Refused, failure
-from voxbilling.stack.sandbox.stripe_forms import Params
-from voxbilling.stack.sandbox.stripe_objects import Object, Objects
+from voxbilling.stack.sandbox.stripe.errors import Refused, failure
+from voxbilling.stack.sandbox.stripe.forms import Params
+from voxbilling.stack.sandbox.stripe.objects import Object, Objects
 
 _LONGEST_KEY = 255
 Work = Callable[[Request, Params], Awaitable[Object]]

@@ -11,8 +11,8 @@ from typing import Any
 
 from voxbilling.stack.sandbox.clock import Clock
 from voxbilling.stack.sandbox.memory import Memory, Records
-from voxbilling.stack.sandbox.stripe_errors import Refused, missing
-from voxbilling.stack.sandbox.stripe_forms import Params
+from voxbilling.stack.sandbox.stripe.errors import Refused, missing
+from voxbilling.stack.sandbox.stripe.forms import Params
 
 Object = dict[str, Any]
 

@@ -9,17 +9,16 @@ from typing import Any
 from starlette.requests import Request
 from starlette.routing import Route
 
-from voxbilling.stack.sandbox import stripe_checkout
 from voxbilling.stack.sandbox.faults import Faults
-from voxbilling.stack.sandbox.stripe_checkout import Checkout
-from voxbilling.stack.sandbox.stripe_desk import Desk, Work
-from voxbilling.stack.sandbox.stripe_errors import Refused, failure
-from voxbilling.stack.sandbox.stripe_forms import Params
-from voxbilling.stack.sandbox.stripe_intents import CONFIRM_FIELDS, CREATE_FIELDS, Intents
-from voxbilling.stack.sandbox.stripe_objects import Object, Objects
-from voxbilling.stack.sandbox.stripe_payments import Payments
-from voxbilling.stack.sandbox.stripe_reversals import Reversals
-from voxbilling.stack.sandbox.stripe_webhooks import Webhooks
+from voxbilling.stack.sandbox.stripe.checkout import SESSION_FIELDS, Checkout
+from voxbilling.stack.sandbox.stripe.desk import Desk, Work
+from voxbilling.stack.sandbox.stripe.errors import Refused, failure
+from voxbilling.stack.sandbox.stripe.forms import Params
+from voxbilling.stack.sandbox.stripe.intents import CONFIRM_FIELDS, CREATE_FIELDS, Intents
+from voxbilling.stack.sandbox.stripe.objects import Object, Objects
+from voxbilling.stack.sandbox.stripe.payments import Payments
+from voxbilling.stack.sandbox.stripe.reversals import Reversals
+from voxbilling.stack.sandbox.stripe.webhooks import Webhooks
 
 _PAGE = ("limit", "starting_after", "created")
 
@@ -127,7 +126,7 @@ def routes(
 
     customer = ("email", "name", "description", "phone", "metadata")
     refund = ("payment_intent", "charge", "amount", "metadata", "reason")
-    session = stripe_checkout.FIELDS
+    session = SESSION_FIELDS
     of_payment = ("payment_intent", "charge", *_PAGE)
     return [
         route("POST", "customers", "customers.create", create_customer, customer),

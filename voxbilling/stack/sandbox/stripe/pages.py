@@ -7,11 +7,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from voxbilling.stack.sandbox import stripe_cards as cards
-from voxbilling.stack.sandbox.stripe_checkout import Checkout
-from voxbilling.stack.sandbox.stripe_errors import Refused
-from voxbilling.stack.sandbox.stripe_objects import Object, Objects
-from voxbilling.stack.sandbox.stripe_payments import Payments
+from voxbilling.stack.sandbox.stripe import cards
+from voxbilling.stack.sandbox.stripe.checkout import Checkout
+from voxbilling.stack.sandbox.stripe.errors import Refused
+from voxbilling.stack.sandbox.stripe.objects import Object, Objects
+from voxbilling.stack.sandbox.stripe.payments import Payments
 
 _PAGE = """<!doctype html>
 <html lang="en">

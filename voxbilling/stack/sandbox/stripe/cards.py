@@ -14,7 +14,7 @@ account 22222227        bank debit: fails after some seconds
 import re
 from dataclasses import dataclass
 
-from voxbilling.stack.sandbox.stripe_objects import Object, Objects
+from voxbilling.stack.sandbox.stripe.objects import Object, Objects
 
 CARD, BANK_DEBIT = "card", "bacs_debit"
 _DECLINED = "Your card was declined."

@@ -20,7 +20,7 @@ from voxbilling.stack.sandbox.bodies import json_of
 from voxbilling.stack.sandbox.faults import Endpoint, Faults, Losing
 from voxbilling.stack.sandbox.memory import Memory
 from voxbilling.stack.sandbox.numbers import Numbers
-from voxbilling.stack.sandbox.vapi_answers import error, failure, moment_of, with_a_key
+from voxbilling.stack.sandbox.vapi.answers import error, failure, moment_of, with_a_key
 
 _LONGEST_NAME = 40
 _MOST_NUMBERS = 10_000

@@ -3,15 +3,15 @@
 from datetime import timedelta
 from typing import Any
 
-from voxbilling.stack.sandbox import stripe_cards as cards
-from voxbilling.stack.sandbox.stripe_cards import Decline
-from voxbilling.stack.sandbox.stripe_errors import Refused
-from voxbilling.stack.sandbox.stripe_forms import Params
-from voxbilling.stack.sandbox.stripe_objects import Object, Objects
-from voxbilling.stack.sandbox.stripe_payments import Payments, check_amount
-from voxbilling.stack.sandbox.stripe_webhooks import Webhooks
+from voxbilling.stack.sandbox.stripe import cards
+from voxbilling.stack.sandbox.stripe.cards import Decline
+from voxbilling.stack.sandbox.stripe.errors import Refused
+from voxbilling.stack.sandbox.stripe.forms import Params
+from voxbilling.stack.sandbox.stripe.objects import Object, Objects
+from voxbilling.stack.sandbox.stripe.payments import Payments, check_amount
+from voxbilling.stack.sandbox.stripe.webhooks import Webhooks
 
-FIELDS = frozenset(
+SESSION_FIELDS = frozenset(
     {
         *("mode", "customer", "customer_email", "client_reference_id", "line_items", "metadata"),
         *("payment_intent_data", "payment_method_types", "success_url", "cancel_url"),

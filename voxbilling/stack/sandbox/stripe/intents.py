@@ -2,11 +2,11 @@
 
 from starlette.requests import Request
 
-from voxbilling.stack.sandbox import stripe_cards as cards
-from voxbilling.stack.sandbox.stripe_errors import Refused
-from voxbilling.stack.sandbox.stripe_forms import Params
-from voxbilling.stack.sandbox.stripe_objects import Object, Objects
-from voxbilling.stack.sandbox.stripe_payments import Payments, check_amount
+from voxbilling.stack.sandbox.stripe import cards
+from voxbilling.stack.sandbox.stripe.errors import Refused
+from voxbilling.stack.sandbox.stripe.forms import Params
+from voxbilling.stack.sandbox.stripe.objects import Object, Objects
+from voxbilling.stack.sandbox.stripe.payments import Payments, check_amount
 
 CONFIRM_FIELDS = frozenset({"payment_method", "off_session", "return_url"})
 CREATE_FIELDS = CONFIRM_FIELDS | {

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from voxbilling.stack.sandbox.stripe_errors import Refused
-from voxbilling.stack.sandbox.stripe_objects import Object, Objects
-from voxbilling.stack.sandbox.stripe_webhooks import Webhooks
+from voxbilling.stack.sandbox.stripe.errors import Refused
+from voxbilling.stack.sandbox.stripe.objects import Object, Objects
+from voxbilling.stack.sandbox.stripe.webhooks import Webhooks
 
 _OPEN_DISPUTES = {"needs_response", "warning_needs_response"}
 

@@ -5,12 +5,12 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from voxbilling.stack.sandbox import stripe_cards as cards
 from voxbilling.stack.sandbox.clock import Clock
-from voxbilling.stack.sandbox.stripe_cards import Decline
-from voxbilling.stack.sandbox.stripe_errors import Refused
-from voxbilling.stack.sandbox.stripe_objects import Object, Objects
-from voxbilling.stack.sandbox.stripe_webhooks import Webhooks
+from voxbilling.stack.sandbox.stripe import cards
+from voxbilling.stack.sandbox.stripe.cards import Decline
+from voxbilling.stack.sandbox.stripe.errors import Refused
+from voxbilling.stack.sandbox.stripe.objects import Object, Objects
+from voxbilling.stack.sandbox.stripe.webhooks import Webhooks
 
 _SMALLEST, _LARGEST = 30, 99_999_999
 _CANCELLABLE = {"requires_payment_method", "requires_confirmation", "requires_action"}

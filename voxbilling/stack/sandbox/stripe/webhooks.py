@@ -1,7 +1,7 @@
 """Events, and their way to voxbilling: signed, tried again until they are accepted, or disturbed.
 
 An event is on its way as soon as it is made. Nothing promises an order, as at Stripe. The controls
-(`stripe_controls`) can hold events back, lose them, send them twice, late or once more.
+(`controls`) can hold events back, lose them, send them twice, late or once more.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 
 from voxbilling.stack.sandbox.clock import Clock
-from voxbilling.stack.sandbox.stripe_objects import Object, Objects
+from voxbilling.stack.sandbox.stripe.objects import Object, Objects
 
 API_VERSION = "2026-10-28.endive"
 # Stripe takes three days over it.

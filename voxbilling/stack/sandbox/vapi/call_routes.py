@@ -7,7 +7,7 @@
     GET /sandbox/calls           what happened in truth, a page of `limit` after number `after`,
                                  and how many messages voxbilling has still to answer
 
-Either way of starting a call takes a script as `sandbox`, see vapi_script.py. Vapi's own addresses
+Either way of starting a call takes a script as `sandbox`, see script.py. Vapi's own addresses
 want a bearer token, whichever. Operations that faults can hit: create-call, get-call, list-calls.
 """
 
@@ -22,18 +22,18 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from voxbilling import vapi_payloads as payloads
-from voxbilling.stack.sandbox import vapi_script
 from voxbilling.stack.sandbox.bodies import json_of
 from voxbilling.stack.sandbox.faults import Endpoint, Faults
-from voxbilling.stack.sandbox.vapi import is_control_message
-from voxbilling.stack.sandbox.vapi_answers import error, failure, moment_of, with_a_key
-from voxbilling.stack.sandbox.vapi_calls import (
+from voxbilling.stack.sandbox.vapi import script
+from voxbilling.stack.sandbox.vapi.answers import error, failure, moment_of, with_a_key
+from voxbilling.stack.sandbox.vapi.calls import (
     MAX_DURATION_SECONDS,
     MIN_DURATION_SECONDS,
     Call,
     Calls,
     TooManyCalls,
 )
+from voxbilling.stack.sandbox.vapi.control import is_control_message
 
 Order = Callable[[datetime, datetime], bool]
 
@@ -63,7 +63,7 @@ def routes(calls: Calls, faults: Faults) -> list[Route]:
             raise ValueError("customer.number must be given, as a text.")
         return start(
             call_type=call_type,
-            script=vapi_script.read(body.get("sandbox", {})),
+            script=script.read(body.get("sandbox", {})),
             assistant_id=body["assistantId"],
             phone_number_id=body.get("phoneNumberId"),
             phone_number=_text_at(body, "phoneNumber", "number"),
@@ -77,7 +77,7 @@ def routes(calls: Calls, faults: Faults) -> list[Route]:
             raise ValueError("phoneNumberId must be given, as a text.")
         return start(
             call_type="inboundPhoneCall",
-            script=vapi_script.read(body.get("sandbox", {})),
+            script=script.read(body.get("sandbox", {})),
             phone_number_id=phone_number_id,
             phone_number=_text_at(body, "phoneNumber", "number"),
         )
