@@ -3,11 +3,11 @@
 from unittest import mock
 
 import pytest
-from celery import current_app
 
 from tests.concurrency.harness import run_together, run_together_without_locks
 from tests.factories import OrganizationFactory
 from tests.wallets.steps import buy, commit
+from voxbilling import after_commit
 from wallets.ledger.crossings import RECHARGE_TASK
 from wallets.models import Alert
 
@@ -26,8 +26,9 @@ def organization(request):
 
 @pytest.fixture
 def send_task():
-    with mock.patch.object(current_app, "send_task") as send_task:
-        yield send_task
+    # The object in the module: which application is current differs between threads.
+    with mock.patch.object(after_commit, "current_app") as current_app:
+        yield current_app.send_task
 
 
 def recharges(send_task):

@@ -53,6 +53,8 @@ def variables_read():
         and ast.unparse(node.func).split(".")[0] in READERS
         and node.args
         and isinstance(node.args[0], ast.Constant)
+        # What is done to a value afterwards, like rstrip("/"), is a call on top of one.
+        and not isinstance(getattr(node.func, "value", None), ast.Call)
     }
 
 

@@ -8,7 +8,7 @@ from django.db import connection
 from django.http import FileResponse, HttpResponse, StreamingHttpResponse
 from django.template import TemplateDoesNotExist, engines
 from django.template.response import TemplateResponse
-from django.urls import path
+from django.urls import include, path
 from django.utils.decorators import method_decorator
 from django.views.generic import ListView
 from rest_framework.response import Response
@@ -108,6 +108,8 @@ class Api(APIView):
 
 scoped = tenant_view(organization_of)
 urlpatterns = [
+    # What the page of a refusal leads to.
+    path("", include("wallets.pages.urls")),
     path("page", scoped(page)),
     path("unguarded", page_in_a_scope_of_its_own),
     path("stream", scoped(stream)),
