@@ -238,6 +238,14 @@ def test_a_viewer_sees_pages_and_changes_nothing(client, organization, stripes_p
     assert not TopUp.objects.exists()
 
 
+def test_a_viewer_who_was_refused_still_acts_for_the_organization_chosen(client, organization):
+    user = sign_in(client, organization, role="viewer")
+    MembershipFactory(user=user)
+    client.post("/organizations/", {"organization": str(organization.pk)})
+    assert client.post(TOP_UP, {"amount_pence": "50"}).status_code == 403
+    assert "Clinic &amp; Sons" in text_of(client.get(WALLET))
+
+
 def test_a_link_of_an_email_fills_the_amount_in(client, owner):
     assert 'value="30.00"' in text_of(client.get(f"{TOP_UP}?amount_pence=3000"))
     for odd in ("x", "-1", "9" * 400, "%D9%A5"):

@@ -72,9 +72,11 @@ def _with_access(page: Page) -> Page:
             return page(request, found, *args, **kwargs)
         except (access.OrganizationNotNamed, access.OrganizationUnknown):
             return redirect("choose-organization")
-        except access.AccessRefused as refusal:
-            # The organization that was chosen may be somebody else's by now.
+        except access.NotAMember as refusal:
+            # The organization that was chosen is somebody else's by now.
             request.session.pop(SESSION_KEY, None)
+            raise PermissionDenied(str(refusal)) from None
+        except access.AccessRefused as refusal:
             raise PermissionDenied(str(refusal)) from None
 
     return checked
