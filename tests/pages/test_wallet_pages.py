@@ -17,7 +17,8 @@ from wallets.payments import stripe_client, topups
 pytestmark = pytest.mark.django_db
 
 WALLET, TOP_UP, RECHARGE = "/wallet/", "/wallet/top-up/", "/wallet/auto-recharge/"
-PAGES = [WALLET, TOP_UP, RECHARGE]
+TRANSACTIONS = "/wallet/transactions/"
+PAGES = [WALLET, TRANSACTIONS, TOP_UP, RECHARGE]
 PART = {"HX-Request": "true"}
 
 
@@ -183,6 +184,77 @@ def test_the_number_of_statements_does_not_grow_with_entries(client, owner, orga
         buy(organization, 1)
     assert statements() == few
     assert few <= 13
+
+
+# --- Transactions -----------------------------------------------------------------------------
+
+
+def links(response):
+    return re.findall(r'rel="(prev|next)" href="([^"]+)"', response.content.decode())
+
+
+def test_transactions_are_read_by_pages_there_and_back(client, owner, organization):
+    for number in range(59):
+        buy(organization, 1, description=f"Number {number}.")
+    first = client.get(TRANSACTIONS)
+    [(_, older)] = links(first)
+    second = client.get(TRANSACTIONS + older.replace("&amp;", "&"))
+    [(_, newer)] = links(second)
+
+    assert first.content.decode().count("<tr>") == 51
+    assert second.content.decode().count("<tr>") == 11
+    assert "Number 58." in text_of(first)
+    assert "Opening balance" in text_of(second)
+    back = client.get(TRANSACTIONS + newer.replace("&amp;", "&"))
+    assert "Number 58." in text_of(back)
+
+
+def test_transactions_are_filtered_by_type(client, owner, organization):
+    buy(organization, 1, description="A number.")
+    page = text_of(client.get(f"{TRANSACTIONS}?type=topup"))
+    assert "Opening balance" in page
+    assert "A number." not in page
+    assert "No such entries" in text_of(client.get(f"{TRANSACTIONS}?type=refund"))
+
+
+@pytest.mark.parametrize("query", ["type=odd", "cursor=odd", "cursor=%00", "type=%00"])
+def test_an_address_that_was_changed_shows_the_first_page(client, owner, query):
+    assert "Opening balance" in text_of(client.get(f"{TRANSACTIONS}?{query}"))
+
+
+def test_transactions_of_others_are_not_there(client, owner):
+    OrganizationFactory(funded_pence=77_777)
+    assert "777" not in text_of(client.get(TRANSACTIONS))
+
+
+# --- A forgotten password -----------------------------------------------------------------------
+
+
+def test_a_link_by_email_sets_a_new_password_once_and_ends_sessions(client, owner, mailoutbox):
+    owner.email = "ada@example.com"
+    owner.set_password("an old password")
+    owner.save()
+    elsewhere = Client()
+    elsewhere.force_login(owner)
+    client.logout()
+
+    client.post("/password-reset/", {"email": "ada@example.com"})
+    [message] = mailoutbox
+    link = re.search(r"https?://[^/]+(/password-reset/\S+)", message.body)[1]
+    form = client.get(link)["Location"]
+    new = {"new_password1": "a new passphrase", "new_password2": "a new passphrase"}
+    assert client.post(form, new)["Location"] == "/password-reset/done/"
+
+    assert "used or has run out" in text_of(client.get(link, follow=True))
+    assert elsewhere.get(WALLET).status_code == 302
+    credentials = {"username": owner.username, "password": "a new passphrase"}
+    assert client.post("/sign-in/", credentials)["Location"] == WALLET
+
+
+def test_a_strangers_address_gets_no_email_and_the_same_answer(client, mailoutbox):
+    answer = client.post("/password-reset/", {"email": "nobody@example.com"}, follow=True)
+    assert "a link is on its way" in text_of(answer)
+    assert mailoutbox == []
 
 
 # --- Topping up -------------------------------------------------------------------------------

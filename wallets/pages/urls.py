@@ -1,6 +1,13 @@
 """The addresses of customers' pages about their wallet."""
 
-from django.contrib.auth.views import LoginView, LogoutView
+from django.contrib.auth.views import (
+    LoginView,
+    LogoutView,
+    PasswordResetCompleteView,
+    PasswordResetConfirmView,
+    PasswordResetDoneView,
+    PasswordResetView,
+)
 from django.urls import path
 from django.views.generic import RedirectView
 
@@ -10,8 +17,19 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="wallet")),
     path("sign-in/", LoginView.as_view(redirect_authenticated_user=True), name="sign-in"),
     path("sign-out/", LogoutView.as_view(), name="sign-out"),
+    path("password-reset/", PasswordResetView.as_view(), name="password_reset"),
+    path("password-reset/sent/", PasswordResetDoneView.as_view(), name="password_reset_done"),
+    path(
+        "password-reset/<uidb64>/<token>/",
+        PasswordResetConfirmView.as_view(),
+        name="password_reset_confirm",
+    ),
+    path(
+        "password-reset/done/", PasswordResetCompleteView.as_view(), name="password_reset_complete"
+    ),
     path("organizations/", organizations.choose, name="choose-organization"),
     path("wallet/", views.wallet, name="wallet"),
+    path("wallet/transactions/", views.transactions, name="transactions"),
     path("wallet/top-up/", views.top_up, name="top-up"),
     path("wallet/top-up/<uuid:topup_id>/", views.top_up_status, name="top-up-status"),
     path("wallet/auto-recharge/", views.auto_recharge, name="auto-recharge"),

@@ -10,13 +10,16 @@ from django.template.response import TemplateResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
+from voxbilling.api.pages import Cursor, read_cursor
 from wallets import selectors
 from wallets.access import Access
+from wallets.models import CreditTransaction
 from wallets.pages.base import reads, show, spends
 from wallets.pages.forms import AutoRechargeForm, TopUpForm
 from wallets.payments import recharge_settings, stripe_client, topups
 
 LATEST_ENTRIES = 10
+ENTRIES_PER_PAGE = 50
 # In pounds, to choose from.
 SUGGESTED_POUNDS = (25, 50, 100, 250)
 _MOST_PENCE_ASKED_FOR = 10**7
@@ -38,6 +41,41 @@ def wallet(request: HttpRequest, access: Access) -> HttpResponse:
             "entries": page.rows,
         },
     )
+
+
+@never_cache
+@require_safe
+@reads
+def transactions(request: HttpRequest, access: Access) -> HttpResponse:
+    """Every entry of the ledger, newest first, by pages and by type."""
+    asked_type = request.GET.get("type", "")
+    entry_type = asked_type if asked_type in CreditTransaction.Type.values else None
+    page = selectors.entries_page(
+        access.organization_id,
+        limit=ENTRIES_PER_PAGE,
+        entry_type=entry_type,
+        cursor=_cursor(request.GET.get("cursor", "")),
+    )
+    return TemplateResponse(
+        request,
+        "wallets/transactions.html",
+        {
+            "access": access,
+            "wallet": selectors.wallet(access.organization_id),
+            "page": page,
+            "entries": page.rows,
+            "entry_type": entry_type or "",
+            "types": CreditTransaction.Type.choices,
+        },
+    )
+
+
+def _cursor(text: str) -> Cursor | None:
+    """Where the page begins; an address that was cut short leads to the first page."""
+    try:
+        return read_cursor(text, int) if text else None
+    except ValueError:
+        return None
 
 
 @never_cache
