@@ -15,6 +15,7 @@ WHERE datname = %s AND pid <> pg_backend_pid()
 def test_given_a_pool_when_the_database_hung_up_then_the_next_query_works() -> None:
     # One of its own: a pool waits a second after the first connection that it finds broken, then
     # two, four … and other tests may have left it many.
+    connection.close()
     connection.close_pool()
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_database()")
