@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
 
 from voxbilling import logs
 from voxbilling.capacity import DATABASE_POOL_MAX_CONNECTIONS
@@ -126,6 +127,8 @@ if not SITE_URL.startswith(("https://", "http://") if DEBUG else "https://"):
 DATA_DIR = data_dir()
 
 INSTALLED_APPS = [
+    # Before the admin, whose templates it replaces.
+    "unfold",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -159,6 +162,25 @@ MIDDLEWARE = [
     "voxbilling.content_security.ContentSecurityMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
 ]
+
+UNFOLD = {
+    "SITE_TITLE": "voxbilling",
+    "SITE_HEADER": "voxbilling",
+    "SITE_ICON": lambda _request: static("voxbilling/icon.svg"),
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": lambda _request: static("voxbilling/icon.svg"),
+        }
+    ],
+    "SHOW_VIEW_ON_SITE": False,
+    "DASHBOARD_CALLBACK": "voxbilling.operations.dashboard.show",
+    "SIDEBAR": {
+        "show_search": False,
+        "navigation": "voxbilling.operations.navigation.groups",
+    },
+}
 
 ROOT_URLCONF = "voxbilling.urls"
 WSGI_APPLICATION = "voxbilling.wsgi.application"

@@ -36,6 +36,7 @@ class WebhookEvent(models.Model):
         null=True,
         blank=True,
         related_name="webhook_events",
+        db_index=False,
         help_text="Known once the message has been processed.",
     )
     payload = models.JSONField()
@@ -56,7 +57,10 @@ class WebhookEvent(models.Model):
                 fields=["next_attempt_at"],
                 condition=Q(status="pending"),
                 name="idx_webhook_events_pending",
-            )
+            ),
+            # Staff's lists.
+            models.Index(fields=["status", "received_at"], name="idx_webhook_events_status"),
+            models.Index(fields=["organization", "received_at"], name="idx_webhook_events_org"),
         ]
         constraints = [
             models.CheckConstraint(
