@@ -25,7 +25,7 @@ CREATE TRIGGER staff_actions_append_only
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("wallets", "0013_recharging"),
+        ("wallets", "0014_entries_by_time"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
