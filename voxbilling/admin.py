@@ -9,16 +9,20 @@ from django.http import HttpRequest
 if TYPE_CHECKING:
     from django.contrib import admin
     from django.core.paginator import Paginator
+    from django.forms import BaseInlineFormSet
 
     ModelAdmin = admin.ModelAdmin[Any]
     TabularInline = admin.TabularInline[Any, Any]
     InfinitePaginator = Paginator[Any]
+    InlineFormSet = BaseInlineFormSet[Any, Any, Any]
 else:
     from unfold import admin as unfold
+    from unfold import forms as unfold_forms
     from unfold.paginator import InfinitePaginator
 
     ModelAdmin = unfold.ModelAdmin
     TabularInline = unfold.TabularInline
+    InlineFormSet = unfold_forms.PaginationInlineFormSet
 
 # Of related rows, such as organizations by the beginning of their name, so many are followed.
 MOST_FOLLOWED = 20

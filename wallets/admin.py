@@ -10,7 +10,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.html import format_html_join
 
-from voxbilling.admin import ReadOnlyAdmin
+from voxbilling.admin import InlineFormSet, ReadOnlyAdmin
 from wallets import ledger_check
 from wallets.alerts.admin import AlertRecipients
 from wallets.ledger.reservations import find_reservations
@@ -54,8 +54,28 @@ class WalletNeeds(admin.SimpleListFilter):
         return queryset.filter(self._CONDITIONS.get(self.value() or "", Q()))
 
 
+class MembershipFormSet(InlineFormSet):
+    """Django does not look for what somebody else added since the page was opened."""
+
+    def clean(self) -> None:
+        kept = [row for row in self.forms if row not in self.deleted_forms]
+        others = Membership.objects.filter(organization=self.instance.pk).exclude(
+            pk__in=[row.instance.pk for row in self.forms if row.instance.pk]
+        )
+        seen = set(others.values_list("user", flat=True))
+        for row in kept:
+            user = row.cleaned_data.get("user")
+            if user and user.pk in seen:
+                row.add_error("user", f"{user} belongs to it already.")
+            elif user:
+                seen.add(user.pk)
+        if not any(row.errors for row in kept):
+            super().clean()
+
+
 class Memberships(RecordedInline):
     model = Membership
+    formset = MembershipFormSet
     autocomplete_fields = ["user"]
 
 

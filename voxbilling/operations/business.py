@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from django.db.models import Case, Count, F, IntegerField, Q, Sum, Value, When
+from django.db.models import BigIntegerField, Case, Count, F, Q, Sum, Value, When
 
 from calls.models import Call
 from calls.selectors import Profit
@@ -16,7 +16,7 @@ from webhooks.models import WebhookEvent
 SHOWN_RUNNING_DRY = 10
 DRY_WITHIN_MINUTES = 60
 
-_PENCE = IntegerField()
+_PENCE = BigIntegerField()
 
 LIVE = Q(ended_at=None, announced_by_vapi=True)
 LOW = Q(status="active", low_balance_pence__gt=F("balance_pence") - F("reserved_pence"))
@@ -78,7 +78,7 @@ def burn_now() -> Burn:
     """At the organizations' rates as they are now; calls that ring cost nothing yet."""
     live = Call.objects.filter(LIVE)
     rate = F("organization__rate_pence_per_minute")
-    burns = Sum(Case(When(started_at=None, then=Value(0)), default=rate), output_field=_PENCE)
+    burns = Sum(Case(When(started_at=None, then=Value(0)), default=rate, output_field=_PENCE))
     total = live.aggregate(calls=Count("pk"), burn=burns)
     rows = (
         live.values("organization", "organization__name")

@@ -110,6 +110,8 @@ class RecordedInline(TabularInline):
     """Rows inside another's page, read under a lock when that page is saved."""
 
     extra = 0
+    # unfold shows errors of fields only.
+    template_before = "admin/staff/inline_errors.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows = super().get_queryset(request)

@@ -15,7 +15,7 @@ from wallets.staff.commands import Facts, OrganizationCommand, Refused, StaffCom
 
 
 class AmountField(PoundsField):
-    """An amount in pounds that the ledger takes, 0 excluded unless told otherwise."""
+    """An amount in pounds, above 0 unless told otherwise."""
 
     def __init__(self, *, lowest_pence: int = 1, **options: Any) -> None:
         self.lowest_pence = lowest_pence
@@ -26,8 +26,6 @@ class AmountField(PoundsField):
         pence = super().clean(value)
         if pence < self.lowest_pence:
             raise forms.ValidationError("Enter an amount above 0.")
-        if pence > ledger.MAX_AMOUNT_PENCE:
-            raise forms.ValidationError("This is more than a wallet can hold.")
         return pence
 
 
