@@ -51,6 +51,15 @@ class NeedsAttention(admin.SimpleListFilter):
 @admin.register(Call)
 class CallAdmin(ReadOnlyCommands):
     commands = [Settle, SettleFromVapi]
+    latest_columns = [
+        "created_at",
+        "call_id",
+        "vapi_status",
+        "duration_seconds",
+        "charged_pence",
+        "uncollected_pence",
+        "attention",
+    ]
     list_display = [
         "call_id",
         "organization",

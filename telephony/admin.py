@@ -110,6 +110,8 @@ class Release(StaffCommand):
 @admin.register(PhoneNumber)
 class PhoneNumberAdmin(Commands, RecordedAdmin):
     commands = [Release]
+    latest_columns = ["number", "status", "monthly_price_pence", "paid_until", "attention"]
+    ordering = ["-created_at"]
     form = PhoneNumberForm
     list_display = [
         "number",

@@ -1,13 +1,17 @@
 """What the apps' admin pages share."""
 
 import uuid
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from django.contrib import admin
+from django.contrib.admin.utils import help_text_for_field
 from django.db.models import Model, Q, QuerySet, UUIDField
 from django.http import HttpRequest
 
+from wallets.formats import pounds
+
 if TYPE_CHECKING:
-    from django.contrib import admin
     from django.core.paginator import Paginator
     from django.forms import BaseInlineFormSet
 
@@ -34,7 +38,72 @@ class UncountedPaginator(InfinitePaginator):
     count = 10_000
 
 
-class ReadOnlyAdmin(ModelAdmin):
+class PoundsAdmin(ModelAdmin):
+    """Pence that are only shown are shown in pounds."""
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        return [
+            _column(self.model, name) if isinstance(name, str) and name.endswith("_pence") else name
+            for name in super().get_list_display(request)
+        ]
+
+    def get_form(
+        self,
+        request: HttpRequest,
+        obj: Any = None,
+        change: bool = False,  # noqa: FBT001, FBT002 - Django's own signature
+        **more: Any,
+    ) -> Any:
+        shown = self._pence_shown(request, obj)
+        return super().get_form(
+            request,
+            obj,
+            change=change,
+            labels={name: _label(name) for name in shown},
+            help_texts={name: self._help(name).replace(", in pence", "") for name in shown},
+            **more,
+        )
+
+    @property
+    def readonly_preprocess_fields(self) -> dict[str, Callable[[str], str]]:
+        """unfold's hook: what is done to the text of a field that is only shown."""
+        names = [field.name for field in self.opts.concrete_fields] + list(self.readonly_fields)
+        return {name: _text_in_pounds for name in names if str(name).endswith("_pence")}
+
+    def _pence_shown(self, request: HttpRequest, obj: Any) -> list[str]:
+        if self.has_change_permission(request, obj):
+            shown = list(self.get_readonly_fields(request, obj))
+        else:
+            shown = list(self.readonly_preprocess_fields)
+        return [name for name in shown if str(name).endswith("_pence")]
+
+    def _help(self, name: str) -> str:
+        return help_text_for_field(name, self.model)
+
+
+def _column(model: type[Model], name: str) -> Callable[[Any], str]:
+    is_stored = name in {field.name for field in model._meta.concrete_fields}
+
+    @admin.display(description=_label(name), ordering=name if is_stored else None)
+    def column(row: Any) -> str:
+        pence = getattr(row, name)
+        return "–" if pence is None else pounds(pence)
+
+    return column
+
+
+def _label(name: str) -> str:
+    return name.removesuffix("_pence").replace("_", " ")
+
+
+def _text_in_pounds(text: str) -> str:
+    try:
+        return pounds(int(text))
+    except ValueError:
+        return text
+
+
+class ReadOnlyAdmin(PoundsAdmin):
     """Rows that staff look at and nobody adds, changes or deletes.
 
     Their tables grow for ever. So `search_fields` are lookups that an index answers: of columns of
@@ -42,6 +111,8 @@ class ReadOnlyAdmin(ModelAdmin):
     """
 
     show_full_result_count = False
+    # In the order of their index, and in no other.
+    sortable_by: Sequence[str] = ()
     paginator = UncountedPaginator
     list_per_page = 50
     list_max_show_all = 0

@@ -174,6 +174,22 @@ UNFOLD = {
             "href": lambda _request: static("voxbilling/icon.svg"),
         }
     ],
+    # The green of customers' pages, by lightness.
+    "COLORS": {
+        "primary": {
+            "50": "#eef7f4",
+            "100": "#d6ebe4",
+            "200": "#aed7ca",
+            "300": "#8fcfbd",
+            "400": "#6cc5b0",
+            "500": "#4fae98",
+            "600": "#1f6f5f",
+            "700": "#1f5d50",
+            "800": "#1a4a40",
+            "900": "#163c34",
+            "950": "#0c231e",
+        },
+    },
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "voxbilling.operations.dashboard.show",
     "SIDEBAR": {

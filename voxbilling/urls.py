@@ -5,6 +5,8 @@ from django.urls import include, path, re_path
 
 from voxbilling.api import tokens, views
 
+admin.site.index_title = "Dashboard"
+
 handler400 = views.bad_request
 handler500 = views.server_error
 

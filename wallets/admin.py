@@ -23,6 +23,7 @@ from wallets.models import (
 )
 from wallets.payments import admin as _payments  # noqa: F401 - registers its pages
 from wallets.staff.editing import RecordedAdmin, RecordedInline
+from wallets.staff.latest import latest
 from wallets.staff.money import (
     Adjust,
     Recover,
@@ -121,6 +122,7 @@ class OrganizationAdmin(Commands, RecordedAdmin):
         "created_at",
     ]
     inlines = [Memberships, AlertRecipients]
+    change_form_template = "admin/staff/organization.html"
 
     def has_delete_permission(self, _request: HttpRequest, *_args: Any) -> bool:
         return False
@@ -146,6 +148,19 @@ class OrganizationAdmin(Commands, RecordedAdmin):
         }
         return TemplateResponse(request, "admin/staff/ledger_check.html", context)
 
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        context = extra_context or {}
+        organization = self.find(request, object_id) if request.method == "GET" else None
+        if organization is not None and self.has_view_permission(request, organization):
+            context["latest"] = latest(request, self.admin_site, organization)
+        return super().change_view(request, object_id, form_url, context)
+
     def initial_of(self, command: Any, target: Any) -> dict[str, Any]:
         if command is SetDebtLimit:
             return {"debt_limit_pence": target.debt_limit_pence}
@@ -154,6 +169,15 @@ class OrganizationAdmin(Commands, RecordedAdmin):
 
 @admin.register(CreditTransaction)
 class CreditTransactionAdmin(ReadOnlyAdmin):
+    latest_columns = [
+        "created_at",
+        "type",
+        "direction",
+        "amount_pence",
+        "balance_after_pence",
+        "owed_after_pence",
+        "description",
+    ]
     list_display = [
         "organization",
         "sequence",
@@ -184,6 +208,7 @@ class CreditTransactionAdmin(ReadOnlyAdmin):
 @admin.register(CreditReservation)
 class CreditReservationAdmin(ReadOnlyCommands):
     commands = [ReleaseHold]
+    latest_columns = ["created_at", "call_id", "status", "reserved_pence", "expires_at"]
     list_display = [
         "organization",
         "call_id",
@@ -216,6 +241,7 @@ class Action(admin.SimpleListFilter):
 
 @admin.register(StaffAction)
 class StaffActionAdmin(ReadOnlyAdmin):
+    latest_columns = ["at", "username", "action", "target_name", "reason"]
     list_display = ["at", "username", "action", "organization", "target_name", "reason"]
     list_filter = [Action, "at"]
     list_select_related = ["organization"]

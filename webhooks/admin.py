@@ -68,6 +68,7 @@ class Stuck(admin.SimpleListFilter):
 @admin.register(WebhookEvent)
 class WebhookEventAdmin(ReadOnlyCommands):
     commands = [Replay]
+    latest_columns = ["received_at", "source", "type", "status", "outcome", "last_error"]
     list_display = [
         "received_at",
         "source",

@@ -83,6 +83,7 @@ class NeedsAttention(admin.SimpleListFilter):
 @admin.register(TopUp)
 class TopUpAdmin(ReadOnlyCommands):
     commands = [GiveBack]
+    latest_columns = ["created_at", "origin", "amount_pence", "status", "refunded_pence"]
     list_display = [
         "created_at",
         "organization",

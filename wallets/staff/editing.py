@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 
-from voxbilling.admin import ModelAdmin, TabularInline
+from voxbilling.admin import PoundsAdmin, TabularInline
 from wallets import audit
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ NOT_SHOWN = "(not shown)"
 Sides = dict[str, dict[str, Any]]
 
 
-class RecordedAdmin(ModelAdmin):
+class RecordedAdmin(PoundsAdmin):
     """Ordinary edits. Django itself calls `log_…` in the transaction of each."""
 
     def get_object(
@@ -126,7 +126,12 @@ def _sides(model: type[Model], form: Any, *, add: bool) -> Sides:
     changed = [name for name in form.changed_data if name in names]
     before = {} if add else {name: _shown(name, form.initial.get(name)) for name in changed}
     after = {name: _shown(name, form.cleaned_data.get(name)) for name in changed}
-    return {"before": before, "after": after}
+    # A password is never compared: neither side has it.
+    same = {name for name in before if before[name] == after[name]} - SECRETS
+    return {
+        "before": {name: value for name, value in before.items() if name not in same},
+        "after": {name: value for name, value in after.items() if name not in same},
+    }
 
 
 def _columns(obj: Model) -> dict[str, Any]:

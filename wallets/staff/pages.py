@@ -6,8 +6,9 @@ from typing import Any, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.utils import quote, unquote
 from django.contrib.auth.models import AbstractUser
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -70,7 +71,7 @@ class Commands(ModelAdmin):
 
     def _offered(self, request: HttpRequest, object_id: str) -> list[dict[str, str]]:
         permitted = [command for command in self.commands if self.may(request, command)]
-        target = self.get_object(request, object_id) if permitted else None
+        target = self.find(request, object_id) if permitted else None
         if target is None:
             return []
         return [
@@ -78,12 +79,20 @@ class Commands(ModelAdmin):
                 "title": command.title,
                 "icon": command.icon,
                 "url": reverse(
-                    f"admin:{self._prefix}_{_slug(command).replace('-', '_')}", args=[target.pk]
+                    f"admin:{self._prefix}_{_slug(command).replace('-', '_')}",
+                    args=[quote(target.pk)],
                 ),
             }
             for command in permitted
             if command.applies_to(target)
         ]
+
+    def find(self, request: HttpRequest, object_id: str) -> Any:
+        """The row that an address means, not locked; None if there is none."""
+        try:
+            return self.get_queryset(request).filter(pk=unquote(object_id)).first()
+        except (ValidationError, ValueError):
+            return None
 
     @property
     def _prefix(self) -> str:
@@ -93,11 +102,11 @@ class Commands(ModelAdmin):
         def page(request: HttpRequest, object_id: str) -> HttpResponse:
             if not self.may(request, command):
                 raise PermissionDenied
-            target = self.get_object(request, object_id)
+            target = self.find(request, object_id)
             if target is None:
                 messages.warning(request, f"There is no such {self.opts.verbose_name} any more.")
                 return redirect(f"admin:{self._prefix}_changelist")
-            back = reverse(f"admin:{self._prefix}_change", args=[target.pk])
+            back = reverse(f"admin:{self._prefix}_change", args=[quote(target.pk)])
             form = command(request.POST or None, initial=self.initial_of(command, target))
             return self._step(request, form, [target], back) or redirect(back)
 
