@@ -23,7 +23,7 @@ admin.site.disable_action("delete_selected")
 
 
 @admin.register(User)
-class StaffUserAdmin(RecordedAdmin, PeopleAdmin):
+class StaffUserAdmin(PeopleAdmin, RecordedAdmin):
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
@@ -41,5 +41,5 @@ class StaffUserAdmin(RecordedAdmin, PeopleAdmin):
 
 
 @admin.register(Group)
-class StaffGroupAdmin(RecordedAdmin, GroupAdmin):
+class StaffGroupAdmin(GroupAdmin, RecordedAdmin):
     pass

@@ -68,14 +68,16 @@ class RecordedAdmin(PoundsAdmin):
             for row in formset.forms:
                 if not row.has_changed() and row not in formset.deleted_forms:
                     continue
-                name = f"{formset.model._meta.verbose_name} {_plain(row.instance)}"
+                # A row that was deleted has lost its key, and its form has not.
+                key = row[formset.model._meta.pk.name].value() or row.instance.pk
+                name = f"{formset.model._meta.verbose_name} {key}"
                 if row in formset.deleted_forms:
                     if row.initial:
                         sides["before"][name], sides["after"][name] = _plain_all(row.initial), None
                     continue
-                added = row in formset.extra_forms
-                inner = _sides(formset.model, row, add=added)
-                sides["before"][name] = None if added else inner["before"]
+                is_new = row in formset.extra_forms
+                inner = _sides(formset.model, row, add=is_new)
+                sides["before"][name] = None if is_new else inner["before"]
                 sides["after"][name] = inner["after"]
         return sides
 
@@ -121,9 +123,11 @@ class RecordedInline(TabularInline):
 
 
 def _sides(model: type[Model], form: Any, *, add: bool) -> Sides:
-    names = {field.name for field in [*model._meta.fields, *model._meta.many_to_many]}
+    fields = [*model._meta.fields, *model._meta.many_to_many]
+    names = {field.name for field in fields if field is not model._meta.pk}
     # Django's form of a new password changes one field, and names it so.
-    changed = [name for name in form.changed_data if name in names]
+    given = form.cleaned_data if add else form.changed_data
+    changed = [name for name in given if name in names]
     before = {} if add else {name: _shown(name, form.initial.get(name)) for name in changed}
     after = {name: _shown(name, form.cleaned_data.get(name)) for name in changed}
     # A password is never compared: neither side has it.
