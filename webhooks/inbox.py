@@ -17,7 +17,7 @@ from django.utils import timezone
 from calls import lifecycle
 from calls.outcomes import Outcome
 from calls.secrets import decrypt_control_url, encrypt_control_url
-from voxbilling import untrusted
+from voxbilling import logs, untrusted
 from voxbilling.storable_text import storable
 from wallets.payments import chargebacks, refunds, stripe_client, topups
 from wallets.payments.facts import DisputeNews, Failure, Heard, RefundedTotal, RefundNews
@@ -50,6 +50,7 @@ def receive_vapi(raw_body: bytes) -> dict[str, Any] | None:
     received_at = timezone.now()
     picked = vapi_messages.pick(untrusted.load(raw_body))
     message = picked.storable.get("message", {})
+    logs.learn(vapi_call_id=message.get("call", {}).get("id"))
     event = _event(
         Source.VAPI,
         identity=raw_body,
@@ -92,6 +93,7 @@ def process(event_id: UUID) -> dict[str, Any] | None:
 
     Errors are recorded on the event and not raised, except that of recording one.
     """
+    logs.learn(event_id=event_id)
     try:
         try:
             return _process_once(event_id)
@@ -99,7 +101,7 @@ def process(event_id: UUID) -> dict[str, Any] | None:
             # Another message of the same new call was processed at the same moment.
             return _process_once(event_id)
     except Exception as error:
-        logger.exception("webhook_failed", event_id=str(event_id))
+        logger.exception("webhook_failed")
         return _record_failure(event_id, error)
 
 
@@ -112,7 +114,8 @@ def retry_due_events() -> int:
     )
     for event_id in due:
         try:
-            process(event_id)
+            with logs.about(event_id=event_id):
+                process(event_id)
         except Exception:
             # Not even its error could be recorded. It stays due, and the others have their turn.
             logger.exception("webhook_not_retried", event_id=str(event_id))
@@ -128,7 +131,8 @@ def replay(event_id: UUID) -> dict[str, Any] | None:
     WebhookEvent.objects.filter(pk=event_id).update(
         status=Status.PENDING, next_attempt_at=timezone.now(), attempts=0
     )
-    return process(event_id)
+    with logs.about(event_id=event_id):
+        return process(event_id)
 
 
 def _event(source: Source, *, identity: bytes, kind: str, **fields: Any) -> WebhookEvent:

@@ -14,7 +14,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from calls import kill_switch
-from voxbilling import untrusted
+from voxbilling import logs, untrusted
 from voxbilling.lanes import WEBHOOKS
 from wallets.ledger import OrganizationNotFound
 from webhooks import inbox, vapi_messages
@@ -126,6 +126,7 @@ def vapi_webhook(request: HttpRequest) -> HttpResponse:
 def status_check(request: HttpRequest) -> HttpResponse:
     """Whether a call may go on; asked by an assistant's tool or a scheduler every minute."""
     asked = vapi_messages.read_status_check(untrusted.load(request.body))
+    logs.learn(vapi_call_id=asked.vapi_call_id)
     organization_id = None
     if header := request.headers.get("X-Org-Id"):
         try:
