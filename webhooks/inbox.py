@@ -18,6 +18,7 @@ from calls import lifecycle
 from calls.outcomes import Outcome
 from calls.secrets import decrypt_control_url, encrypt_control_url
 from voxbilling import logs, untrusted
+from voxbilling.counts import WEBHOOK_FAILURES, WEBHOOK_MESSAGES, timed
 from voxbilling.storable_text import storable
 from wallets.payments import chargebacks, refunds, stripe_client, topups
 from wallets.payments.facts import DisputeNews, Failure, Heard, RefundedTotal, RefundNews
@@ -35,6 +36,12 @@ FIRST_RETRY = timedelta(seconds=30)
 LONGEST_RETRY = timedelta(hours=1)
 MAX_ATTEMPTS = 12
 RETRIES_PER_SWEEP = 500
+
+# Others are counted together: their names come from outside, and each would be kept for ever.
+_COUNTED_TYPES = {
+    *("assistant-request", "status-update", "end-of-call-report"),
+    *stripe_events.TYPES,
+}
 
 # What Vapi says to the caller when something is wrong on our side.
 SOMETHING_WRONG = {"error": "This number cannot take calls at the moment. Please try again later."}
@@ -61,7 +68,7 @@ def receive_vapi(raw_body: bytes) -> dict[str, Any] | None:
         received_at=received_at,
     )
     try:
-        return process(_store(event))
+        return _store_and_process(event)
     except DatabaseError:
         if _caller_waits(event):
             logger.exception("assistant_request_not_stored")
@@ -85,7 +92,7 @@ def receive_stripe(document: object) -> None:
         payload=payload,
         received_at=timezone.now(),
     )
-    process(_store(event))
+    _store_and_process(event)
 
 
 def process(event_id: UUID) -> dict[str, Any] | None:
@@ -102,6 +109,7 @@ def process(event_id: UUID) -> dict[str, Any] | None:
             return _process_once(event_id)
     except Exception as error:
         logger.exception("webhook_failed")
+        WEBHOOK_FAILURES.add()
         return _record_failure(event_id, error)
 
 
@@ -146,6 +154,12 @@ def _event(source: Source, *, identity: bytes, kind: str, **fields: Any) -> Webh
         next_attempt_at=fields["received_at"] + FIRST_RETRY,
         **fields,
     )
+
+
+def _store_and_process(event: WebhookEvent) -> dict[str, Any] | None:
+    kind = event.type if event.type in _COUNTED_TYPES else "other"
+    with timed(WEBHOOK_MESSAGES, event.source, kind):
+        return process(_store(event))
 
 
 @transaction_in_time()
