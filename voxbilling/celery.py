@@ -43,6 +43,8 @@ app.conf.beat_schedule = {
     "resume_refunds": _every(60, "wallets.tasks.resume_refunds"),
     "fetch_missed_events": _every(300, "webhooks.tasks.fetch_missed_events"),
     "recharge_low_wallets": _every(60, "wallets.tasks.recharge_low_wallets"),
+    "purge_webhook_events": _every(3600, "webhooks.tasks.purge_webhook_events"),
+    "purge_sessions": _every(3600, "voxbilling.operations.tasks.purge_sessions"),
     "check_ledger": _every(3600, "wallets.tasks.check_ledger"),
 }
 

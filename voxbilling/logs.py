@@ -2,6 +2,7 @@
 
 import logging
 import logging.config
+import sys
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import structlog
 import structlog.tracebacks
 
+from voxbilling import error_reports
 from voxbilling.redaction import redact_names, redact_text
 
 # Without the values of local variables: they hold control URLs and callers' words.
@@ -31,6 +33,15 @@ def about(**ids: object) -> Iterator[None]:
     finally:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(**before)
+
+
+def _report_errors(
+    _logger: Any, method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    if method in ("error", "exception", "critical"):
+        error = sys.exc_info()[1] if event.get("exc_info") else None
+        error_reports.report_logged(dict(event), error)
+    return event
 
 
 def _redact_names(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
@@ -94,6 +105,7 @@ def configure(*, json: bool) -> None:
             *shared[:1],
             structlog.stdlib.filter_by_level,
             *shared[1:],
+            _report_errors,
             structlog.stdlib.PositionalArgumentsFormatter(),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from sentry_sdk.utils import BadDsn, Dsn
 
 from voxbilling import logs, redaction
 from voxbilling.capacity import DATABASE_POOL_MAX_CONNECTIONS
@@ -75,6 +76,16 @@ EMAIL_URL = env.str("EMAIL_URL", default="").strip()
 # Where customers reach the site: the beginning of links in e-mails, and of where Stripe's pages
 # send them back to.
 SITE_URL = env.str("SITE_URL", default="").strip().rstrip("/")
+
+# Where errors are reported to; without it, nowhere.
+SENTRY_DSN = env.str("SENTRY_DSN", default="").strip()
+try:
+    _ = SENTRY_DSN and Dsn(SENTRY_DSN)
+except BadDsn:
+    raise ImproperlyConfigured(
+        "SENTRY_DSN is no DSN: take it from the project's settings in Sentry, like "
+        "https://key@sentry.example.com/1, or leave it empty."
+    ) from None
 
 # Whoever sends it as a bearer token may read /metrics; without it, nobody may.
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="").strip()
@@ -336,5 +347,7 @@ KILL_LEAD_SECONDS = _whole_number("KILL_LEAD_SECONDS", 2, 0, 60)
 PHONE_NUMBER_COST_PENCE = _whole_number("PHONE_NUMBER_COST_PENCE", 1000, 1, 1_000_000)
 WALLET_MIN_TOPUP_PENCE = _whole_number("WALLET_MIN_TOPUP_PENCE", 2500, 30, 1_000_000)
 USD_TO_GBP_RATE = _rate("USD_TO_GBP_RATE", "0.79")
+# How long messages are kept that were processed.
+WEBHOOK_EVENT_RETENTION_DAYS = _whole_number("WEBHOOK_EVENT_RETENTION_DAYS", 90, 1, 3_650)
 # Calls that ended through a fault of Vapi's own are not charged (external fault, not the caller's).
 WAIVE_VAPI_FAULTS = env.bool("WAIVE_VAPI_FAULTS", default=True)
