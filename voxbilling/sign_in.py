@@ -6,6 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.response import TemplateResponse
+from rest_framework.request import Request
 
 from voxbilling.api.throttles import address_of
 from voxbilling.api.views import PREFIX
@@ -13,7 +14,7 @@ from voxbilling.api.views import PREFIX
 
 def address(request: HttpRequest) -> str | None:
     """Where somebody signs in from; the first address of an IPv6 network of one customer's size."""
-    return address_of(request).partition("/")[0] or None
+    return address_of(Request(request)).partition("/")[0] or None
 
 
 def locked_out(
