@@ -29,7 +29,7 @@ _PROVIDER_PREFIXES = (
     "/numbers/buy/",
     "/numbers/release/",
 )
-_PROVIDER_PATHS = {"/wallet/top-up/"}
+_PROVIDER_PATHS = {"/wallet/top-up/", "/wallet/auto-recharge/forget-card/"}
 
 
 class LanesMiddleware:

@@ -21,14 +21,15 @@ from rest_framework.exceptions import Throttled
 
 from telephony import failures, provisioning, releases, rentals, selectors, twilio_client
 from telephony.models import NumberOrder, PhoneNumber
+from telephony.numbering import COUNTRY_NAMES
 from telephony.pages.forms import PurchaseForm, WantedNumberForm
 from telephony.providers import ProviderError
 from voxbilling.api import throttles
-from voxbilling.api.pages import Cursor, read_cursor
+from voxbilling.api.pages import cursor_or_first
 from wallets import ledger
 from wallets.access import Access
 from wallets.formats import pounds
-from wallets.pages.base import reads, show, spends
+from wallets.pages.base import is_part, reads, show, spends
 from wallets.selectors import wallet
 
 NUMBERS_PER_PAGE = 50
@@ -44,13 +45,13 @@ def numbers(request: HttpRequest, access: Access) -> HttpResponse:
     page = selectors.numbers_page(
         access.organization_id,
         limit=NUMBERS_PER_PAGE,
-        cursor=_cursor(request.GET.get("cursor", "")),
+        cursor=cursor_or_first(request.GET.get("cursor", ""), selectors.read_number_key),
     )
     orders = selectors.open_orders(access.organization_id, limit=OPEN_ORDERS_SHOWN)
     releasing = PhoneNumber.Status.RELEASING
     return TemplateResponse(
         request,
-        "telephony/_numbers.html" if _is_part(request) else "telephony/numbers.html",
+        "telephony/_numbers.html" if is_part(request) else "telephony/numbers.html",
         {
             "access": access,
             "wallet": wallet(access.organization_id),
@@ -85,18 +86,19 @@ def search(request: HttpRequest, access: Access) -> HttpResponse:
     return show(
         request,
         access,
-        "telephony/_found.html" if _is_part(request) else "telephony/search.html",
+        "telephony/_found.html" if is_part(request) else "telephony/search.html",
         lambda: {
             "wallet": wallet(access.organization_id),
             "form": form,
             "problem": answer.problem,
             "found": found,
             "wanted": wanted,
+            "country_name": COUNTRY_NAMES[wanted.country] if wanted else "",
             "query": request.GET.urlencode(),
             "price_pence": settings.PHONE_NUMBER_COST_PENCE,
         },
         # What htmx puts into a page has to be a success.
-        200 if _is_part(request) else answer.status,
+        200 if is_part(request) else answer.status,
     )
 
 
@@ -150,6 +152,7 @@ def buy(request: HttpRequest, access: Access) -> HttpResponse:
         return {
             "wallet": organization,
             "wanted": form.order(),
+            "country_name": COUNTRY_NAMES[form.order().country],
             "key": key,
             "problem": answer.problem,
             "price_pence": price_pence,
@@ -163,8 +166,8 @@ def buy(request: HttpRequest, access: Access) -> HttpResponse:
             "grace_days": rentals.GRACE.days,
         }
 
-    template = "telephony/_buy.html" if _is_part(request) else "telephony/buy.html"
-    return show(request, access, template, context, 200 if _is_part(request) else answer.status)
+    template = "telephony/_buy.html" if is_part(request) else "telephony/buy.html"
+    return show(request, access, template, context, 200 if is_part(request) else answer.status)
 
 
 def _buy(request: HttpRequest, access: Access, form: WantedNumberForm) -> _Answer:
@@ -202,7 +205,7 @@ def order(request: HttpRequest, access: Access, order_id: UUID) -> HttpResponse:
         raise Http404
     return TemplateResponse(
         request,
-        "telephony/_order.html" if _is_part(request) else "telephony/order.html",
+        "telephony/_order.html" if is_part(request) else "telephony/order.html",
         {
             "access": access,
             "wallet": wallet(access.organization_id),
@@ -233,8 +236,8 @@ def release(request: HttpRequest, access: Access, number_id: UUID) -> HttpRespon
             "problem": answer.problem,
         }
 
-    template = "telephony/_release.html" if _is_part(request) else "telephony/release.html"
-    return show(request, access, template, context, 200 if _is_part(request) else answer.status)
+    template = "telephony/_release.html" if is_part(request) else "telephony/release.html"
+    return show(request, access, template, context, 200 if is_part(request) else answer.status)
 
 
 def _release(request: HttpRequest, access: Access, number_id: UUID) -> _Answer:
@@ -268,20 +271,6 @@ def _too_many(refusal: Throttled) -> _Answer:
     return _Answer(problem=sentence, status=429)
 
 
-def _is_part(request: HttpRequest) -> bool:
-    """Whether a page on the screen asks for a part of itself; going back asks for all of it."""
-    headers = request.headers
-    return "HX-Request" in headers and "HX-History-Restore-Request" not in headers
-
-
 def _lead_to(request: HttpRequest, address: str) -> HttpResponse:
     """Lead to a whole page, also if only a part was asked for."""
-    return HttpResponseClientRedirect(address) if _is_part(request) else redirect(address)
-
-
-def _cursor(text: str) -> Cursor | None:
-    """Where the page begins; an address that was cut short leads to the first page."""
-    try:
-        return read_cursor(text, selectors.read_number_key) if text else None
-    except ValueError:
-        return None
+    return HttpResponseClientRedirect(address) if is_part(request) else redirect(address)

@@ -243,7 +243,8 @@ def test_what_is_for_sale_is_shown_with_its_price(client, owner):
     page = text_of(client.get(SEARCHED, LONDON))
     assert "+442079460100" in page
     assert "London" in page
-    assert "£10.00 a month each" in page
+    assert "For sale now in United Kingdom" in page
+    assert "<strong>£10.00 a month</strong> each" in page
     assert "/numbers/buy/?country=GB&amp;number_type=local&amp;area_code=020" in page
 
 
