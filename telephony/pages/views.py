@@ -4,8 +4,10 @@ What asks a phone company runs outside the tenant scope, which would be a transa
 each page is rendered in it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID, uuid4
+from zlib import crc32
 
 from django.conf import settings
 from django.contrib import messages
@@ -48,6 +50,9 @@ def numbers(request: HttpRequest, access: Access) -> HttpResponse:
         cursor=cursor_or_first(request.GET.get("cursor", ""), selectors.read_number_key),
     )
     orders = selectors.open_orders(access.organization_id, limit=OPEN_ORDERS_SHOWN)
+    state = _state_of(page.rows, orders)
+    if is_part(request) and request.GET.get("state") == state:
+        return HttpResponse(status=204)
     releasing = PhoneNumber.Status.RELEASING
     return TemplateResponse(
         request,
@@ -56,11 +61,19 @@ def numbers(request: HttpRequest, access: Access) -> HttpResponse:
             "access": access,
             "wallet": wallet(access.organization_id),
             "page": page,
+            "cursor": request.GET.get("cursor", ""),
+            "state": state,
             "rows": [(each, rentals.released_unless_paid_by(each)) for each in page.rows],
             "orders": orders,
             "is_at_work": bool(orders) or any(each.status == releasing for each in page.rows),
         },
     )
+
+
+def _state_of(numbers: Sequence[PhoneNumber], orders: Sequence[NumberOrder]) -> str:
+    """Another when anything has moved that a page of numbers waits for."""
+    moving = [(str(each.pk), each.status) for each in (*numbers, *orders)]
+    return str(crc32(repr(moving).encode()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,6 +216,8 @@ def order(request: HttpRequest, access: Access, order_id: UUID) -> HttpResponse:
     found = selectors.customers_order(access.organization_id, order_id)
     if found is None:
         raise Http404
+    if is_part(request) and request.GET.get("state") == found.status:
+        return HttpResponse(status=204)
     return TemplateResponse(
         request,
         "telephony/_order.html" if is_part(request) else "telephony/order.html",

@@ -532,11 +532,16 @@ def test_a_purchase_at_work_says_so_until_the_sweep_has_finished_it(
     assert f'href="{page}"' in listed
     assert 'hx-trigger="every 5s"' in listed
     assert "<html" not in text_of(client.get(NUMBERS, headers=PART))
+    [refresh] = re.findall(r'hx-get="(/numbers/[^"]+)"', listed)
+    refresh = refresh.replace("&amp;", "&")
+    assert client.get(refresh, headers=PART).status_code == 204
+    assert client.get(f"{page}?state=charged", headers=PART).status_code == 204
 
     with time_machine.travel(datetime.now(UTC) + timedelta(minutes=3)):
         provisioning.resume_orders()
 
-    assert "is yours" in text_of(client.get(page, headers=PART))
+    assert "being bought" not in text_of(client.get(refresh, headers=PART))
+    assert "is yours" in text_of(client.get(f"{page}?state=charged", headers=PART))
     assert "hx-trigger" not in text_of(client.get(page, headers=PART))
     assert "being bought" not in text_of(client.get(NUMBERS))
     assert_all_or_nothing(organization, fake)
