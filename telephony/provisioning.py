@@ -117,6 +117,17 @@ def provision(
     return _result(order, duplicate=duplicate)
 
 
+def buyable(
+    order: NumberOrder, offered: list[twilio_client.AvailableNumber]
+) -> list[twilio_client.AvailableNumber]:
+    """Those that Twilio would sell us for this order, which may be one that is not made yet.
+
+    Some need an address, which the operator has registered for the kind, or not.
+    """
+    has_address = order.kind in settings.TWILIO_ADDRESS_SIDS
+    return [each for each in offered if has_address or not each.needs_address]
+
+
 def resume_orders() -> int:
     """Bring the orders on that nobody works on; returns how many were looked at."""
     return leases.sweep(NumberOrder.objects.all(), _complete)
@@ -228,8 +239,7 @@ def _buy(order: NumberOrder) -> None:
     if not offered:
         _give_up(order, none_available(order))
         return
-    has_address = order.kind in settings.TWILIO_ADDRESS_SIDS
-    candidates = [each for each in offered if has_address or not each.needs_address]
+    candidates = buyable(order, offered)
     if not candidates:
         _give_up(order, address_required(order))
         return

@@ -22,7 +22,13 @@ _OTHERS = threading.BoundedSemaphore(OTHER_PLACES)
 
 _WEBHOOK_PREFIXES = ("/api/vapi/", "/api/stripe/")
 # These wait for a phone company, or for Stripe.
-_PROVIDER_PREFIXES = ("/api/managed-telephony/", "/api/billing/wallet/topup")
+_PROVIDER_PREFIXES = (
+    "/api/managed-telephony/",
+    "/api/billing/wallet/topup",
+    "/numbers/search/",
+    "/numbers/buy/",
+    "/numbers/release/",
+)
 _PROVIDER_PATHS = {"/wallet/top-up/", "/wallet/auto-recharge/forget-card/"}
 
 

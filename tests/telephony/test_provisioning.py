@@ -125,7 +125,10 @@ class TestAPurchase:
     def test_given_an_area_code_where_there_are_none_to_choose_then_nothing_is_asked(
         self, organization, fake
     ):
-        with pytest.raises(AreaCodeNotSupported, match="leave areaCode out"), nothing_changes():
+        with (
+            pytest.raises(AreaCodeNotSupported, match="leave the area code out"),
+            nothing_changes(),
+        ):
             buy(organization, country="BR", area_code="11")
         assert fake.asked == []
 
