@@ -17,6 +17,8 @@ PAGES = [
     "/wallet/e-mails/",
     "/calls/",
     "/calls/live/",
+    "/numbers/",
+    "/numbers/search/",
     "/organizations/",
     "/password/",
 ]

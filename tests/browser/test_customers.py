@@ -66,6 +66,29 @@ def test_a_top_up_through_stripe_is_in_the_wallet_by_itself(visit):
     expect(visitor.figure("Available")).to_have_text("£55.00")
 
 
+def test_a_number_is_bought_for_the_price_that_was_shown_and_released(visit):
+    visitor = visit("Buyer")
+    page = visitor.page
+    page.get_by_role("link", name="Numbers", exact=True).click()
+    page.get_by_role("link", name="Search for one").click()
+    page.get_by_role("button", name="Search").click()
+    page.get_by_role("link", name=re.compile("^Buy")).first.click()
+    total = page.locator(".sum .total dd")
+    expect(total).to_have_text("£40.00")
+    page.get_by_role("button", name="Buy for £10.00").click()
+    # It is there by itself once Twilio and Vapi have it.
+    page.wait_for_url("**/numbers/orders/**")
+    expect(page.get_by_text(re.compile(r"\+44\d+ is yours"))).to_be_visible(timeout=LIVE_SECONDS)
+    page.get_by_role("link", name="Wallet", exact=True).click()
+    expect(visitor.figure("Available")).to_have_text("£40.00")
+
+    page.get_by_role("link", name="Numbers", exact=True).click()
+    page.get_by_role("link", name=re.compile("^Release")).click()
+    page.get_by_role("button", name=re.compile("^Release")).click()
+    page.get_by_role("link", name="Numbers", exact=True).click()
+    expect(page.get_by_role("link", name=re.compile("^Release"))).to_have_count(0)
+
+
 def test_a_live_call_runs_out_of_money_before_the_customers_eyes(visit, accounts, stack):
     visitor = visit("Runs dry")
     page = visitor.page
