@@ -21,7 +21,15 @@ from django.views.decorators.http import require_http_methods, require_safe
 from django_htmx.http import HttpResponseClientRedirect
 from rest_framework.exceptions import Throttled
 
-from telephony import failures, provisioning, releases, rentals, selectors, twilio_client
+from telephony import (
+    failures,
+    provisioning,
+    purchasing,
+    releases,
+    rentals,
+    selectors,
+    twilio_client,
+)
 from telephony.models import NumberOrder, PhoneNumber
 from telephony.numbering import COUNTRY_NAMES
 from telephony.pages.forms import PurchaseForm, WantedNumberForm
@@ -72,8 +80,9 @@ def numbers(request: HttpRequest, access: Access) -> HttpResponse:
 
 def _state_of(numbers: Sequence[PhoneNumber], orders: Sequence[NumberOrder]) -> str:
     """Another when anything has moved that a page of numbers waits for."""
-    moving = [(str(each.pk), each.status) for each in (*numbers, *orders)]
-    return str(crc32(repr(moving).encode()))
+    moving = [f"{each.pk} {each.status}" for each in numbers]
+    moving += [f"{each.pk} {each.status}" for each in orders]
+    return str(crc32("\n".join(moving).encode()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +136,7 @@ def _search(
     except ProviderError:
         sentence = "Numbers cannot be searched at the moment: try again in a few minutes."
         return _Answer(problem=sentence, status=503), None
-    buyable = provisioning.buyable(form.order(), offered)
+    buyable = purchasing.buyable(form.order(), offered)
     if buyable:
         return _Answer(), buyable
     failure = failures.address_required if offered else failures.none_available
