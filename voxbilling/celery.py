@@ -11,12 +11,15 @@ from celery import Celery
 from celery.signals import after_task_publish, beat_init, task_success
 
 from voxbilling import heartbeat
+from voxbilling.task_log import TaskLog
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voxbilling.settings")
 
 app = Celery("voxbilling")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+_task_log = TaskLog()
+_task_log.connect_worker_signals()
 
 
 def _every(seconds: int, task: str) -> dict[str, Any]:

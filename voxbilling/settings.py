@@ -4,15 +4,16 @@ Importing this module starts nothing. On a machine with nothing configured, `man
 supply the environment of the embedded servers (voxbilling/stack) before they import it.
 """
 
+import logging
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from voxbilling import logs
+from voxbilling import logs, redaction
 from voxbilling.capacity import DATABASE_POOL_MAX_CONNECTIONS
 from voxbilling.environment import PROJECT_DIR, data_dir, read_dotenv
 
@@ -148,6 +149,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "voxbilling.operations.health.HealthMiddleware",
+    "voxbilling.request_log.RequestLogMiddleware",
     "voxbilling.lanes.LanesMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -158,7 +160,6 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "voxbilling.content_security.ContentSecurityMiddleware",
-    "django_structlog.middlewares.RequestMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
 
@@ -328,6 +329,20 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "celerybeat-schedule")
 
 LOGGING_CONFIG = None
 logs.configure(json=not DEBUG)
+redaction.keep_secret(
+    [
+        *(SECRET_KEY, *SECRET_KEY_FALLBACKS, METRICS_TOKEN, VAPI_API_KEY, TWILIO_AUTH_TOKEN),
+        *(*VAPI_WEBHOOK_SECRETS, *VAPI_WEBHOOK_HMAC_SECRETS),
+        *(STRIPE_SECRET_KEY, STRIPE_WEBHOOK_SECRET),
+        *(unquote(urlsplit(url).password or "") for url in (DATABASE_URL, REDIS_URL, EMAIL_URL)),
+    ]
+)
+# Whoever asks can make it up, and the proxy's own log has it.
+DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False
+# One line for a request is enough, and none for a task that ended well.
+DJANGO_STRUCTLOG_STATUS_START_LOG_LEVEL = logging.DEBUG
+DJANGO_STRUCTLOG_CELERY_TASK_START_LOG_LEVEL = logging.DEBUG
+DJANGO_STRUCTLOG_CELERY_TASK_SUCCESS_LOG_LEVEL = logging.DEBUG
 
 # Prices. Every organization and every hold keeps its own copy; these are what new ones start with.
 CALL_RATE_PENCE_PER_MINUTE = _whole_number("CALL_RATE_PENCE_PER_MINUTE", 49, 1, 100_000)

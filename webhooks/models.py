@@ -56,7 +56,17 @@ class WebhookEvent(models.Model):
                 fields=["next_attempt_at"],
                 condition=Q(status="pending"),
                 name="idx_webhook_events_pending",
-            )
+            ),
+            models.Index(
+                fields=["received_at"],
+                condition=Q(status__in=["failed", "unusable"]),
+                name="idx_webhook_events_to_see",
+            ),
+            models.Index(
+                fields=["processed_at"],
+                condition=Q(status="processed"),
+                name="idx_webhook_events_done",
+            ),
         ]
         constraints = [
             models.CheckConstraint(
