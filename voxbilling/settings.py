@@ -323,6 +323,12 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 1, "socket_timeout"
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# Calls have a queue and a worker of their own: whatever else hangs, live calls are watched.
+CELERY_TASK_DEFAULT_QUEUE = "providers"
+CELERY_TASK_ROUTES = {
+    "calls.*": {"queue": "calls"},
+    "webhooks.tasks.retry_webhook_events": {"queue": "calls"},
+}
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "celerybeat-schedule")
