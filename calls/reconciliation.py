@@ -21,6 +21,7 @@ from calls.models import Call, UnbilledCall, VapiReading
 from calls.outcomes import Outcome
 from calls.references import CallReference
 from telephony.vapi_calls import CallRecord, CallUnknown, VapiBusy, VapiRequestFailed, get_call
+from voxbilling import logs
 from wallets import ledger
 from wallets.locks import atomic_against_other_organizations, lock_organization
 from wallets.selectors import HoldKey, holds_expiring, reservation_of_call
@@ -236,18 +237,23 @@ def _record_of(question: _Question) -> CallRecord | VapiRequestFailed:
 
 
 def _take_in(question: _Question, answer: CallRecord | VapiRequestFailed) -> None:
+    with logs.about(vapi_call_id=question.vapi_call_id):
+        _take_in_one(question, answer)
+
+
+def _take_in_one(question: _Question, answer: CallRecord | VapiRequestFailed) -> None:
     try:
         if isinstance(answer, CallRecord):
             outcome = apply(answer, attempts=question.attempts)
-            logger.info("vapi_asked", call_id=question.vapi_call_id, outcome=outcome.text)
+            logger.info("vapi_asked", outcome=outcome.text)
         elif isinstance(answer, CallUnknown):
             _note_unknown(question)
         else:
-            logger.warning("vapi_not_asked", call_id=question.vapi_call_id, reason=str(answer))
+            logger.warning("vapi_not_asked", reason=str(answer))
             _note_no_answer(question, answer)
     except Exception:
         # It is due again after its pause, and the others have their turn.
-        logger.exception("call_not_reconciled", call_id=question.vapi_call_id)
+        logger.exception("call_not_reconciled")
 
 
 def _heed(answers: Sequence[CallRecord | VapiRequestFailed]) -> None:

@@ -1,29 +1,92 @@
 """Places for requests of each kind, so that one kind cannot keep another waiting.
 
 Vapi gives up on an answer after seconds. A thousand requests of one customer's program, or a phone
-company that is slow, must not take the places of its webhooks. Threads are many, and cost little
-while they wait; places are few (voxbilling/capacity.py), and whoever has one may use a database
-connection.
+company that is slow, must not take the places of its webhooks, nor all threads. Threads are many,
+and cost little while they wait; places are few (voxbilling/capacity.py), and whoever has one may
+use a database connection.
 """
 
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
+import structlog
 from django.core.exceptions import RequestDataTooBig
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 
-from voxbilling.capacity import OTHER_PLACES, PROVIDER_PLACES, WEBHOOK_PLACES
+from voxbilling.capacity import OTHER_PLACES, PROVIDER_PLACES, WAITING_PER_LANE, WEBHOOK_PLACES
 
-# Taken by the webhooks' views themselves, once they have read a body that carries a credential.
-WEBHOOKS = threading.BoundedSemaphore(WEBHOOK_PLACES)
-_PROVIDERS = threading.BoundedSemaphore(PROVIDER_PLACES)
-_OTHERS = threading.BoundedSemaphore(OTHER_PLACES)
+logger = structlog.get_logger(__name__)
+
+# A lane in which no place became free for so long has a provider that hangs: waiting is no use.
+STALLED_SECONDS = 10
+# Who waited for so long has nobody left who waits for the answer.
+LONGEST_WAIT_SECONDS = 120
+_RETRY_AFTER_SECONDS = 10
+_BUSY = "Too many requests are at work, and nothing was done: try again in a moment."
 
 _WEBHOOK_PREFIXES = ("/api/vapi/", "/api/stripe/")
 # These wait for a phone company, or for Stripe.
-_PROVIDER_PREFIXES = ("/api/managed-telephony/", "/api/billing/wallet/topup")
+_PROVIDER_PREFIXES = (
+    "/api/managed-telephony/",
+    "/api/billing/wallet/topup",
+    "/numbers/search/",
+    "/numbers/buy/",
+    "/numbers/release/",
+)
 _PROVIDER_PATHS = {"/wallet/top-up/", "/wallet/auto-recharge/forget-card/"}
+
+
+class Busy(Exception):
+    """There is no place, and none to wait in, or it was waited for in vain."""
+
+
+class Lane:
+    """So many places for requests at work, and room for those that wait for one."""
+
+    def __init__(self, places: int) -> None:
+        self._free = places
+        self._waiting = 0
+        self._freed = threading.Condition()
+        self._freed_at = time.monotonic()
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Raises Busy."""
+        self._take()
+        try:
+            yield
+        finally:
+            with self._freed:
+                self._free += 1
+                self._freed_at = time.monotonic()
+                self._freed.notify()
+
+    def _take(self) -> None:
+        came_at = time.monotonic()
+        with self._freed:
+            if not self._free and self._waiting >= WAITING_PER_LANE:
+                raise Busy
+            self._waiting += 1
+            try:
+                while not self._free:
+                    until = min(
+                        came_at + LONGEST_WAIT_SECONDS,
+                        max(came_at, self._freed_at) + STALLED_SECONDS,
+                    )
+                    if (seconds := until - time.monotonic()) <= 0:
+                        raise Busy
+                    self._freed.wait(seconds)
+                self._free -= 1
+            finally:
+                self._waiting -= 1
+
+
+# Taken by the webhooks' views themselves, once they have read a body that carries a credential.
+WEBHOOKS = threading.BoundedSemaphore(WEBHOOK_PLACES)
+_PROVIDERS = Lane(PROVIDER_PLACES)
+_OTHERS = Lane(OTHER_PLACES)
 
 
 class LanesMiddleware:
@@ -42,5 +105,16 @@ class LanesMiddleware:
         waits_for_provider = request.path in _PROVIDER_PATHS or request.path.startswith(
             _PROVIDER_PREFIXES
         )
-        with _PROVIDERS if waits_for_provider else _OTHERS:
-            return self.get_response(request)
+        try:
+            with (_PROVIDERS if waits_for_provider else _OTHERS).place():
+                return self.get_response(request)
+        except Busy:
+            logger.warning("no_place_in_lane", path=request.path)
+            return _busy(request)
+
+
+def _busy(request: HttpRequest) -> HttpResponse:
+    headers = {"Retry-After": str(_RETRY_AFTER_SECONDS)}
+    if request.path.startswith("/api/"):
+        return JsonResponse({"error": _BUSY, "code": "busy"}, status=503, headers=headers)
+    return HttpResponse(_BUSY, status=503, headers=headers, content_type="text/plain")

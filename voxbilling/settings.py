@@ -4,16 +4,18 @@ Importing this module starts nothing. On a machine with nothing configured, `man
 supply the environment of the embedded servers (voxbilling/stack) before they import it.
 """
 
+import logging
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
+from sentry_sdk.utils import BadDsn, Dsn
 
-from voxbilling import logs
+from voxbilling import logs, redaction
 from voxbilling.capacity import DATABASE_POOL_MAX_CONNECTIONS
 from voxbilling.environment import PROJECT_DIR, data_dir, read_dotenv
 
@@ -75,6 +77,16 @@ EMAIL_URL = env.str("EMAIL_URL", default="").strip()
 # Where customers reach the site: the beginning of links in e-mails, and of where Stripe's pages
 # send them back to.
 SITE_URL = env.str("SITE_URL", default="").strip().rstrip("/")
+
+# Where errors are reported to; without it, nowhere.
+SENTRY_DSN = env.str("SENTRY_DSN", default="").strip()
+try:
+    _ = SENTRY_DSN and Dsn(SENTRY_DSN)
+except BadDsn:
+    raise ImproperlyConfigured(
+        "SENTRY_DSN is no DSN: take it from the project's settings in Sentry, like "
+        "https://key@sentry.example.com/1, or leave it empty."
+    ) from None
 
 # Whoever sends it as a bearer token may read /metrics; without it, nobody may.
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="").strip()
@@ -141,6 +153,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "django_htmx",
     "django_structlog",
+    "axes",
     "voxbilling.operations",
     "wallets",
     "telephony",
@@ -150,6 +163,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "voxbilling.operations.health.HealthMiddleware",
+    "voxbilling.request_log.RequestLogMiddleware",
     "voxbilling.lanes.LanesMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -160,7 +174,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "voxbilling.content_security.ContentSecurityMiddleware",
-    "django_structlog.middlewares.RequestMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 
 UNFOLD = {
@@ -265,6 +279,21 @@ DEFAULT_FROM_EMAIL = (
 )
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
 
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+# Counted in the database: a sign-in needs nothing that /readyz does not.
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
+AXES_CLIENT_IP_CALLABLE = "voxbilling.sign_in.address"
+AXES_LOCKOUT_CALLABLE = "voxbilling.sign_in.locked_out"
+
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "wallet"
 LOGOUT_REDIRECT_URL = "sign-in"
@@ -332,6 +361,7 @@ if not DEBUG:
     SECURE_HSTS_PRELOAD = True
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
+CSRF_COOKIE_HTTPONLY = True
 
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1)
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
@@ -342,12 +372,32 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 1, "socket_timeout"
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# Calls have a queue and a worker of their own: whatever else hangs, live calls are watched.
+CELERY_TASK_DEFAULT_QUEUE = "providers"
+CELERY_TASK_ROUTES = {
+    "calls.*": {"queue": "calls"},
+    "webhooks.tasks.retry_webhook_events": {"queue": "calls"},
+}
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "celerybeat-schedule")
 
 LOGGING_CONFIG = None
 logs.configure(json=not DEBUG)
+redaction.keep_secret(
+    [
+        *(SECRET_KEY, *SECRET_KEY_FALLBACKS, METRICS_TOKEN, VAPI_API_KEY, TWILIO_AUTH_TOKEN),
+        *(*VAPI_WEBHOOK_SECRETS, *VAPI_WEBHOOK_HMAC_SECRETS),
+        *(STRIPE_SECRET_KEY, STRIPE_WEBHOOK_SECRET),
+        *(unquote(urlsplit(url).password or "") for url in (DATABASE_URL, REDIS_URL, EMAIL_URL)),
+    ]
+)
+# Whoever asks can make it up, and the proxy's own log has it.
+DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False
+# One line for a request is enough, and none for a task that ended well.
+DJANGO_STRUCTLOG_STATUS_START_LOG_LEVEL = logging.DEBUG
+DJANGO_STRUCTLOG_CELERY_TASK_START_LOG_LEVEL = logging.DEBUG
+DJANGO_STRUCTLOG_CELERY_TASK_SUCCESS_LOG_LEVEL = logging.DEBUG
 
 # Prices. Every organization and every hold keeps its own copy; these are what new ones start with.
 CALL_RATE_PENCE_PER_MINUTE = _whole_number("CALL_RATE_PENCE_PER_MINUTE", 49, 1, 100_000)
@@ -359,5 +409,7 @@ KILL_LEAD_SECONDS = _whole_number("KILL_LEAD_SECONDS", 2, 0, 60)
 PHONE_NUMBER_COST_PENCE = _whole_number("PHONE_NUMBER_COST_PENCE", 1000, 1, 1_000_000)
 WALLET_MIN_TOPUP_PENCE = _whole_number("WALLET_MIN_TOPUP_PENCE", 2500, 30, 1_000_000)
 USD_TO_GBP_RATE = _rate("USD_TO_GBP_RATE", "0.79")
+# How long messages are kept that were processed.
+WEBHOOK_EVENT_RETENTION_DAYS = _whole_number("WEBHOOK_EVENT_RETENTION_DAYS", 90, 1, 3_650)
 # Calls that ended through a fault of Vapi's own are not charged (external fault, not the caller's).
 WAIVE_VAPI_FAULTS = env.bool("WAIVE_VAPI_FAULTS", default=True)

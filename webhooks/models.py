@@ -58,6 +58,16 @@ class WebhookEvent(models.Model):
                 condition=Q(status="pending"),
                 name="idx_webhook_events_pending",
             ),
+            models.Index(
+                fields=["received_at"],
+                condition=Q(status__in=["failed", "unusable"]),
+                name="idx_webhook_events_to_see",
+            ),
+            models.Index(
+                fields=["processed_at"],
+                condition=Q(status="processed"),
+                name="idx_webhook_events_done",
+            ),
             # Staff's lists.
             models.Index(fields=["status", "received_at"], name="idx_webhook_events_status"),
             models.Index(fields=["organization", "received_at"], name="idx_webhook_events_org"),

@@ -183,7 +183,8 @@ WHERE t.idempotency_key = 'credit:first';
 
 INSERT INTO credit_reservations SELECT (jsonb_populate_record(r, jsonb_build_object(
     'id', gen_random_uuid(), 'call_id', 'c' || n,
-    'organization_id', md5('o' || mod(n, 200) + 1)::uuid, 'status', 'released', 'committed_pence', 0, 'released_pence', r.reserved_pence,
+    'organization_id', md5('o' || mod(n, 200) + 1)::uuid,
+    'status', 'released', 'committed_pence', 0, 'released_pence', r.reserved_pence,
     'released_at', now(), 'created_at', now() - n * interval '1 minute'))).*
 FROM credit_reservations r, generate_series(2, {others}) n WHERE r.call_id = 'the-call';
 

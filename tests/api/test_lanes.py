@@ -1,6 +1,8 @@
 """One kind of request cannot keep another waiting."""
 
+import json
 import threading
+import time
 
 import pytest
 from django.http import HttpResponse
@@ -22,7 +24,9 @@ class Server:
         self.inside = threading.Semaphore(0)
         self.done: list[str] = []
         self._threads: list[threading.Thread] = []
-        self._middleware = lanes.LanesMiddleware(self._view)
+        self.answers: list[HttpResponse] = []
+        middleware = lanes.LanesMiddleware(self._view)
+        self._ask = lambda request: self.answers.append(middleware(request))
 
     def _view(self, request):
         self.inside.release()
@@ -33,7 +37,7 @@ class Server:
 
     def request(self, path: str, **headers: str) -> threading.Thread:
         request = RequestFactory().post(path, data=b"{}", content_type="application/json")
-        thread = threading.Thread(target=self._middleware, args=(request,), daemon=True)
+        thread = threading.Thread(target=self._ask, args=(request,), daemon=True)
         thread.start()
         self._threads.append(thread)
         return thread
@@ -52,7 +56,10 @@ class Server:
 
 
 @pytest.fixture
-def server():
+def server(monkeypatch):
+    # Lanes that no other test has used.
+    monkeypatch.setattr(lanes, "_OTHERS", lanes.Lane(capacity.OTHER_PLACES))
+    monkeypatch.setattr(lanes, "_PROVIDERS", lanes.Lane(capacity.PROVIDER_PLACES))
     server = Server()
     yield server
     server.leave()
@@ -65,6 +72,9 @@ def server():
         (PROVIDER, capacity.PROVIDER_PLACES, OTHER),
         (OTHER, capacity.OTHER_PLACES, "/api/vapi/webhook"),
         (PROVIDER, capacity.PROVIDER_PLACES, "/api/vapi/webhook"),
+        ("/numbers/search/", capacity.PROVIDER_PLACES, "/numbers/"),
+        ("/numbers/buy/", capacity.PROVIDER_PLACES, "/numbers/orders/1/"),
+        ("/numbers/release/1/", capacity.PROVIDER_PLACES, "/numbers/"),
     ],
 )
 def test_given_all_places_of_a_kind_taken_then_another_kind_is_answered(server, full, places, free):
@@ -81,6 +91,79 @@ def test_given_all_places_taken_then_the_next_of_the_kind_waits_for_one(server):
     assert not server.inside.acquire(blocking=False)
     server.leave()
     assert len(server.done) == capacity.OTHER_PLACES + 1
+
+
+@pytest.mark.parametrize(
+    ("path", "content_type"),
+    [
+        (PROVIDER, "application/json"),
+        ("/api/billing/wallet/topup", "application/json"),
+        ("/wallet/top-up/", "text/plain"),
+    ],
+)
+def test_given_a_lane_that_stands_still_then_who_waits_is_told_to_come_back(
+    server, monkeypatch, path, content_type
+):
+    # Given a provider that answers nobody
+    server.fill(PROVIDER, capacity.PROVIDER_PLACES)
+    monkeypatch.setattr(lanes, "STALLED_SECONDS", 0.2)
+
+    # When another request has waited for a while
+    server.request(path).join(PATIENCE_SECONDS)
+
+    # Then it is told so, and its thread is free
+    [answer] = server.answers
+    assert (answer.status_code, answer["Content-Type"]) == (503, content_type)
+    assert answer["Retry-After"] == "10"
+    assert b"try again" in answer.content
+    assert server.done == []
+
+
+def test_given_a_lane_that_moves_on_then_who_waits_is_let_in_however_long_it_takes(
+    server, monkeypatch
+):
+    # Given places that become free, one after another, for longer than a lane may stand still
+    monkeypatch.setattr(lanes, "STALLED_SECONDS", 0.5)
+    lane = lanes.Lane(1)
+    monkeypatch.setattr(lanes, "_OTHERS", lane)
+    came_in = []
+
+    def stay():
+        with lane.place():
+            came_in.append(1)
+            time.sleep(0.15)
+
+    threads = [threading.Thread(target=stay) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE_SECONDS)
+
+    assert len(came_in) == 10
+
+
+def test_given_a_lane_that_moves_on_then_nobody_waits_for_ever(monkeypatch):
+    lane = lanes.Lane(1)
+    monkeypatch.setattr(lanes, "LONGEST_WAIT_SECONDS", 0.2)
+    with lane.place(), pytest.raises(lanes.Busy), lane.place():
+        raise AssertionError("there was one place")
+    with lane.place():
+        pass
+
+
+def test_given_as_many_waiting_as_may_then_another_is_refused_at_once(server, monkeypatch):
+    monkeypatch.setattr(lanes, "WAITING_PER_LANE", 3)
+    server.fill(PROVIDER, capacity.PROVIDER_PLACES)
+    for _ in range(3):
+        server.request(PROVIDER).join(0.05)
+
+    server.request(PROVIDER).join(PATIENCE_SECONDS)
+
+    assert [answer.status_code for answer in server.answers] == [503]
+    assert json.loads(server.answers[0].content)["code"] == "busy"
+    # The others have their turn.
+    server.leave()
+    assert len(server.done) == capacity.PROVIDER_PLACES + 3
 
 
 def test_a_webhook_takes_its_place_with_its_body_and_gives_it_back(monkeypatch, client):
@@ -106,4 +189,10 @@ def test_a_webhook_takes_its_place_with_its_body_and_gives_it_back(monkeypatch, 
 def test_all_places_have_a_connection_and_one_is_left():
     places = capacity.WEBHOOK_PLACES + capacity.PROVIDER_PLACES + capacity.OTHER_PLACES
     assert places < capacity.DATABASE_POOL_MAX_CONNECTIONS
-    assert capacity.WEB_WORKERS * capacity.WEB_THREADS_PER_WORKER >= 1000
+
+
+def test_a_thousand_at_once_find_room_and_leave_threads_for_webhooks():
+    # The kernel gives each process half of a thousand, give or take six times sixteen.
+    assert capacity.WAITING_PER_LANE >= 1000 // capacity.WEB_WORKERS + 6 * 16
+    in_lanes = 2 * capacity.WAITING_PER_LANE + capacity.OTHER_PLACES + capacity.PROVIDER_PLACES
+    assert in_lanes + 10 * capacity.WEBHOOK_PLACES <= capacity.WEB_THREADS_PER_WORKER

@@ -5,6 +5,7 @@ import pytest
 from tests.factories import MembershipFactory, OrganizationFactory
 from tests.wallets.steps import suspend
 from wallets.models import TopUp
+from wallets.payments import topups
 
 pytestmark = pytest.mark.django_db
 TOPUP = "/api/billing/wallet/topup"
@@ -113,3 +114,16 @@ def test_given_several_organizations_when_asked_then_the_named_one_is_topped_up(
     ask("POST", TOPUP, as_user=owner, organization=other, body={"amount_pence": 5_000})
 
     assert TopUp.objects.get().organization == other
+
+
+def test_given_as_many_open_pages_as_may_be_when_asked_then_it_is_refused_with_a_sentence(
+    ask, owner, fake_stripe, monkeypatch
+):
+    monkeypatch.setattr(topups, "MAX_OPEN_CHECKOUTS", 1)
+    ask("POST", TOPUP, as_user=owner, body={"amount_pence": 5_000})
+
+    answer = ask("POST", TOPUP, as_user=owner, body={"amount_pence": 5_000})
+
+    assert (answer.status_code, answer.json()["code"]) == (429, "too_many_open_topups")
+    assert answer.json()["error"].startswith("1 top-ups wait for their payment already")
+    assert TopUp.objects.count() == 1

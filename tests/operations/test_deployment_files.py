@@ -11,7 +11,8 @@ import yaml
 from voxbilling.environment import PROJECT_DIR
 from voxbilling.stack.supervisor import CommandLines
 
-APPLICATION = ["migrate", "web", "worker", "beat"]
+CELERY = ["worker", "provider-worker", "beat"]
+APPLICATION = ["migrate", "web", *CELERY]
 SERVERS = ["postgres", "valkey"]
 DOCKERFILE = (PROJECT_DIR / "Dockerfile").read_text()
 # A variable in .env.example; a line that is commented out shows the default.
@@ -85,7 +86,7 @@ def test_every_service_is_confined(services, name):
     assert service["logging"]["driver"] == "local"
 
 
-@pytest.mark.parametrize("name", ["web", "worker", "beat", *SERVERS])
+@pytest.mark.parametrize("name", ["web", *CELERY, *SERVERS])
 def test_every_lasting_service_restarts_and_is_asked_for_its_health(services, name):
     assert services[name]["restart"] == "unless-stopped"
     # Web's is the image's own.
@@ -95,7 +96,7 @@ def test_every_lasting_service_restarts_and_is_asked_for_its_health(services, na
 def test_migrations_run_once_and_before_all_else(services):
     assert services["migrate"]["command"] == ["python", "manage.py", "migrate", "--noinput"]
     assert services["migrate"]["restart"] == "no"
-    for name in ("web", "worker", "beat"):
+    for name in ("web", *CELERY):
         assert services[name]["depends_on"] == {
             "postgres": {"condition": "service_healthy"},
             "valkey": {"condition": "service_healthy"},
@@ -103,9 +104,9 @@ def test_migrations_run_once_and_before_all_else(services):
         }
 
 
-@pytest.mark.parametrize("name", ["worker", "beat"])
+@pytest.mark.parametrize("name", CELERY)
 def test_celery_runs_as_it_does_in_the_embedded_stack(services, name):
-    embedded = getattr(CommandLines(), name)
+    embedded = getattr(CommandLines(), name.replace("-", "_"))
 
     assert services[name]["command"] == ["python", *embedded[1:]]
 
@@ -132,7 +133,7 @@ def test_the_database_lies_where_the_image_of_postgresql_18_keeps_it(services):
     assert "./docker/postgres:/docker-entrypoint-initdb.d:ro" in services["postgres"]["volumes"]
 
 
-@pytest.mark.parametrize("name", ["web", "worker", "beat"])
+@pytest.mark.parametrize("name", ["web", *CELERY])
 def test_no_process_of_ours_knows_the_owners_password(services, name):
     environment = services[name]["environment"]
 

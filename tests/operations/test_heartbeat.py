@@ -4,6 +4,7 @@ import uuid
 
 import pytest
 import time_machine
+from celery.app.control import Inspect
 from celery.signals import after_task_publish, beat_init, task_success
 from django.core.cache.backends.redis import RedisCache
 from redis.exceptions import RedisError
@@ -32,12 +33,14 @@ def clock():
 def conclusions(monkeypatch):
     """What is said of beat and the sweeps, with no waiting for what may still come."""
     monkeypatch.setattr(processes, "START_SECONDS", 0)
-    monkeypatch.setattr(app.control, "ping", lambda **_: [{"worker": "pong"}])
+    queues = {"one": [{"name": "calls"}], "other": [{"name": "providers"}]}
+    monkeypatch.setattr(Inspect, "active_queues", lambda _: queues)
     monkeypatch.setattr(processes.health, "broker", lambda: "ok")
 
     def conclusions():
         found = {finding.subject: finding for finding in processes.check()}
         assert not found["worker"].is_failure
+        assert not found["provider worker"].is_failure
         return found["beat"], found["sweeps"]
 
     return conclusions

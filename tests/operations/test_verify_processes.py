@@ -68,6 +68,12 @@ def worker(environment, tmp_path):
 
 
 @pytest.fixture
+def provider_worker(environment, tmp_path):
+    with process("provider_worker", environment, tmp_path) as worker:
+        yield worker
+
+
+@pytest.fixture
 def beat(environment, tmp_path):
     with process("beat", environment, tmp_path) as beat:
         yield beat
@@ -89,8 +95,10 @@ def verify(environment, *, seconds_later=0):
     return done.returncode, [line for line in lines if line.startswith("✗")]
 
 
-def test_a_whole_production_is_found_whole_until_beat_dies(environment, worker, beat):
-    # Given worker and beat that have only been started, and the role that owns nothing
+def test_a_whole_production_is_found_whole_until_beat_dies(
+    environment, worker, provider_worker, beat
+):
+    # Given workers and beat that have only been started, and the role that owns nothing
     assert verify(environment) == (0, [])
 
     # When beat is killed, and half a minute goes by
@@ -106,19 +114,22 @@ def test_a_whole_production_is_found_whole_until_beat_dies(environment, worker, 
     ]
 
 
-def test_a_dead_worker_is_named(environment, worker, beat):
-    # Given a worker that is killed, while beat goes on
+def test_a_dead_worker_is_named(environment, worker, provider_worker, beat):
+    # Given the worker for calls is killed, while the other and beat go on
     worker.kill()
     worker.wait()
 
-    # When the deployment is verified, then it waits a while for a worker, and names it
+    # When the deployment is verified, then it waits a while for it, and names it
     started = time.monotonic()
     exit_code, failures = verify(environment)
 
     assert time.monotonic() - started > START_SECONDS
     assert exit_code == 1
     worker_line, sweeps_line = failures
-    assert worker_line == "✗ worker: none answers: start a Celery worker"
+    assert (
+        worker_line
+        == "✗ worker: none answers for the queue calls: start Celery with --queues calls"
+    )
     # None has ended yet, and by the end of the wait the first of them are late: either may be said.
     assert sweeps_line.startswith("✗ sweeps: ")
 

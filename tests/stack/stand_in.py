@@ -3,7 +3,7 @@
     python -m tests.stack.stand_in run|demo|storm [NAME=STAND_IN ...]
 
 NAME is one of the supervisor's command lines, STAND_IN one of this module's parts. By default web
-and prepare_stack are stand-ins, and the sandbox, the worker and beat are the real ones.
+and prepare_stack are stand-ins, and the sandbox, the workers and beat are the real ones.
 """
 
 import argparse

@@ -36,7 +36,7 @@ def test_a_command_runs_the_servers_for_its_own_duration(start, data):
 
 
 def test_a_command_joins_a_running_stack_and_leaves_it_running(start_stack, start, data):
-    stack = start_stack(data, "worker=sleep", "beat=sleep", "sandbox=web")
+    stack = start_stack(data, "worker=sleep", "provider_worker=sleep", "beat=sleep", "sandbox=web")
     answers = {asked(start(shell(ASK), data).end()[1]) for _ in range(2)}
     assert len(answers) == 1
     assert stack.process.poll() is None

@@ -17,7 +17,7 @@ import pytest
 from tests.stack.conftest import STAND_IN, alive, copy_data, eventually
 from voxbilling.environment import PROJECT_DIR
 
-QUICK = ("worker=sleep", "beat=sleep", "sandbox=web")
+QUICK = ("worker=sleep", "provider_worker=sleep", "beat=sleep", "sandbox=web")
 AS = [sys.executable, "-m", "tests.stack.as_another"]
 NOBODY = pwd.getpwnam("nobody").pw_uid
 UNKNOWN = 54321

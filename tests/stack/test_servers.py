@@ -259,13 +259,13 @@ def test_private_files_are_private_and_whole(tmp_path):
     assert [child.name for child in tmp_path.iterdir()] == ["file"]
 
 
-def test_the_worker_fits_the_pool_and_pools_fit_postgresql():
+def test_the_workers_fit_the_pool_and_pools_fit_postgresql():
     pool = settings.DATABASES["default"]["OPTIONS"]["pool"]["max_size"]
     assert pool == capacity.DATABASE_POOL_MAX_CONNECTIONS
-    assert pool >= capacity.WORKER_THREADS
-    # Web workers, the Celery worker, beat, and one command of an operator, each at its full pool;
+    assert pool >= max(capacity.WORKER_THREADS, capacity.PROVIDER_WORKER_THREADS)
+    # Web workers, two Celery workers, beat, and one command of an operator, each at its full pool;
     # three connections are kept for superusers.
-    processes = capacity.WEB_WORKERS + 3
+    processes = capacity.WEB_WORKERS + 4
     assert processes * pool + 3 <= capacity.POSTGRES_MAX_CONNECTIONS
 
 

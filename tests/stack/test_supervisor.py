@@ -16,6 +16,9 @@ from tests.stack.conftest import STAND_IN, alive, descendants, environment, even
 from tests.stack.stand_in import PREPARED
 from voxbilling.environment import PROJECT_DIR
 
+CELERY = ("worker", "provider-worker", "beat")
+QUICK = ("worker=sleep", "provider_worker=sleep", "beat=sleep", "sandbox=web")
+
 
 def names(stack) -> dict[str, str]:
     """The direct children, each by what its command line says it is."""
@@ -26,6 +29,7 @@ def names(stack) -> dict[str, str]:
         "voxbilling.stack.web": "web",
         "second@": "worker-2",
         "stack.sandbox": "sandbox",
+        "providers@": "provider-worker",
         "celery -A voxbilling worker": "worker",
         "celery -A voxbilling beat": "beat",
     }
@@ -46,13 +50,12 @@ def names(stack) -> dict[str, str]:
 @pytest.fixture
 def small(start_stack):
     """A stack with stand-ins for all that takes long to start."""
-    quick = ("worker=sleep", "beat=sleep", "sandbox=web")
-    return lambda data: start_stack(data, *quick)
+    return lambda data: start_stack(data, *QUICK)
 
 
 def test_one_process_owns_everything_and_says_how_to_use_it(start_stack, data):
     stack = start_stack(data)
-    assert set(names(stack)) == {"postgres", "valkey", "web", "sandbox", "worker", "beat"}
+    assert set(names(stack)) == {"postgres", "valkey", "web", "sandbox", *CELERY}
     facts = stack.facts()
     assert facts["staff"] == PREPARED["staff"]
     assert facts["organizations"] == PREPARED["organizations"]
@@ -78,7 +81,7 @@ def test_one_process_owns_everything_and_says_how_to_use_it(start_stack, data):
     assert not stack.data.demo.exists()
     assert not stack.data.joining.exists()
     assert {path.name for path in stack.data.logs.glob("*.log")} >= {
-        f"{name}.log" for name in ("postgres", "valkey", "web", "sandbox", "worker", "beat")
+        f"{name}.log" for name in ("postgres", "valkey", "web", "sandbox", *CELERY)
     }
 
 
@@ -189,7 +192,7 @@ def test_a_failed_preparation_is_shown_with_its_words(start, data):
 
 
 def test_a_demo_speaks_for_itself_and_its_exit_code_is_kept(start, data):
-    demo = start([*STAND_IN, "demo", "worker=sleep", "beat=sleep", "sandbox=web"], data)
+    demo = start([*STAND_IN, "demo", *QUICK], data)
     code, output, _ = demo.end()
     assert code == 7
     assert "the demo speaks" in output
@@ -246,7 +249,7 @@ def answer(database_url):
 
 
 def test_in_a_storm_one_of_two_workers_and_the_database_start_again_and_nothing_else(start, data):
-    stack = start([*STAND_IN, "storm", "beat=sleep", "sandbox=web"], data)
+    stack = start([*STAND_IN, "storm", "provider_worker=sleep", "beat=sleep", "sandbox=web"], data)
     eventually(stack.is_ready, "the stack to be ready")
     eventually(lambda: "worker-2" in names(stack), "the second worker")
     facts, before = stack.facts(), names(stack)
@@ -273,7 +276,7 @@ def test_in_a_storm_one_of_two_workers_and_the_database_start_again_and_nothing_
 
 def test_a_storm_reaches_nothing_that_the_environment_names(start, data):
     real = {"VAPI_API_KEY": "real", "VAPI_API_URL": "https://api.vapi.ai", "DEBUG": "0"}
-    stack = start([*STAND_IN, "storm", "worker=sleep", "beat=sleep", "sandbox=web"], data, **real)
+    stack = start([*STAND_IN, "storm", *QUICK], data, **real)
     eventually(stack.is_ready, "the stack to be ready")
     facts = stack.facts()
     assert facts["env"]["VAPI_API_KEY"] == "sandbox"

@@ -209,7 +209,7 @@ def test_the_task_is_told_whose_wallet_it_is(recharging, django_capture_on_commi
     ):
         buy(recharging, 501)
 
-    send_task.assert_called_once_with(RECHARGE_TASK, args=[str(recharging.pk)])
+    send_task.assert_called_once_with(RECHARGE_TASK, args=[str(recharging.pk)], expires=60)
 
 
 def test_given_a_hold_below_the_threshold_then_its_call_asks_and_its_charge_does_not(

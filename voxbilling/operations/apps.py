@@ -1,7 +1,10 @@
 from typing import Any
 
 from django.apps import AppConfig, apps
+from django.conf import settings
 from django.db.models.signals import post_migrate
+
+from voxbilling import error_reports
 
 
 class OperationsConfig(AppConfig):
@@ -9,6 +12,7 @@ class OperationsConfig(AppConfig):
     label = "operations"
 
     def ready(self) -> None:
+        error_reports.start(settings.SENTRY_DSN)
         # The last of the apps whose permissions the groups have.
         post_migrate.connect(_make_groups, sender=apps.get_app_config("webhooks"))
 

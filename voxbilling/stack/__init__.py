@@ -1,4 +1,4 @@
-"""One supervisor for the embedded servers, web, worker, beat and the sandbox.
+"""One supervisor for the embedded servers, web, workers, beat and the sandbox.
 
 Nothing here starts when it is imported. What cannot work raises StackError, whose text is one
 sentence that says what to do.

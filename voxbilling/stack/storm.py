@@ -1,7 +1,8 @@
 """A stack to be disturbed by the command that runs on it, which asks for that by signal.
 
-There are two workers. SIGUSR1 kills one as `kill -9` does, SIGUSR2 restarts the database. What was
-stopped is started again; everything else that ends by itself stops the stack, as ever.
+There are two workers for calls. SIGUSR1 kills a worker as `kill -9` does, SIGUSR2 restarts the
+database. What was stopped is started again; everything else that ends by itself stops the stack,
+as ever.
 """
 
 import os
@@ -66,4 +67,4 @@ class StormSupervisor(Supervisor):
         servers.launch(worker.program, self._services)
 
     def _workers(self) -> list[Child]:
-        return [child for child in self._services if child.name.startswith("worker")]
+        return [child for child in self._services if "worker" in child.name]

@@ -1,4 +1,4 @@
-"""One process that owns PostgreSQL, Valkey, web, worker, beat and the sandbox."""
+"""One process that owns PostgreSQL, Valkey, web, workers, beat and the sandbox."""
 
 import http.client
 import json
@@ -16,7 +16,7 @@ from http import HTTPStatus
 from types import FrameType
 from typing import IO, Any
 
-from voxbilling.capacity import WORKER_THREADS
+from voxbilling.capacity import PROVIDER_WORKER_THREADS, WORKER_THREADS
 from voxbilling.environment import PROJECT_DIR, data_dir, read_dotenv
 from voxbilling.stack import StackError, ports, processes, variables
 from voxbilling.stack.embedded import publish
@@ -33,6 +33,16 @@ MANAGE = (_PYTHON, str(PROJECT_DIR / "manage.py"))
 _CELERY = (_PYTHON, "-m", "celery", "-A", "voxbilling")
 
 
+def _worker(queue: str, threads: int) -> Sequence[str]:
+    """A Celery worker of one queue; one process, whose threads are fewer than its database pool."""
+    return (
+        *(*_CELERY, "worker", "--queues", queue, "--hostname", f"{queue}@%h"),
+        *("--pool", "threads", "--concurrency", str(threads)),
+        # Mingling with the other worker would only delay the start.
+        *("--without-mingle", "--without-gossip", "--loglevel", "INFO"),
+    )
+
+
 @dataclass(frozen=True)
 class CommandLines:
     """What the stack runs besides the servers. Web and sandbox also get `--port N`."""
@@ -40,12 +50,8 @@ class CommandLines:
     prepare: Sequence[str] = (*MANAGE, "prepare_stack")
     web: Sequence[str] = (_PYTHON, "-m", "voxbilling.stack.web")
     sandbox: Sequence[str] = (_PYTHON, "-m", "voxbilling.stack.sandbox")
-    # One process, whose threads are fewer than its database pool. Mingling with other workers
-    # would only delay the start: there are none.
-    worker: Sequence[str] = (
-        *(*_CELERY, "worker", "--pool", "threads", "--concurrency", str(WORKER_THREADS)),
-        *("--without-mingle", "--without-gossip", "--loglevel", "INFO"),
-    )
+    worker: Sequence[str] = _worker("calls", WORKER_THREADS)
+    provider_worker: Sequence[str] = _worker("providers", PROVIDER_WORKER_THREADS)
     # Its schedule lies in the data directory by settings. No pid file that could get stale: the
     # data directory's lock already keeps a second one away.
     beat: Sequence[str] = (*_CELERY, "beat", "--loglevel", "INFO")
@@ -150,6 +156,7 @@ class Supervisor:
         self._services.remove(prepare)
         # Not before: their tasks need the tables.
         start("worker", self.commands.worker)
+        start("provider-worker", self.commands.provider_worker)
         start("beat", self.commands.beat)
         wait_until(
             lambda: _is_healthy(web_port) and _is_healthy(sandbox_port),

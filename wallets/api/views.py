@@ -74,6 +74,8 @@ class TopUpView(OrganizationView):
             )
         except topups.AmountNotAllowed as refusal:
             raise ValidationError({"amount_pence": [str(refusal)]}) from None
+        except topups.TooManyOpen as refusal:
+            raise Problem(429, "too_many_open_topups", str(refusal)) from None
         except PaymentError:
             raise Problem(
                 503,

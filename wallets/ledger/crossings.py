@@ -11,6 +11,8 @@ from wallets.models import Organization
 from wallets.models.organizations import Figures
 
 RECHARGE_TASK = "wallets.tasks.recharge_wallet"
+# In seconds: the sweep does what a task so late would do. While Stripe hangs, they would pile up.
+_RECHARGE_EXPIRES = 60
 
 
 def announce_crossings(organization: Organization) -> None:
@@ -26,7 +28,12 @@ def announce_crossings(organization: Organization) -> None:
         organization.auto_recharge_enabled
         and before.effective_balance_pence >= threshold_pence > now.effective_balance_pence
     ):
-        send_after_commit(RECHARGE_TASK, args=[str(organization.pk)])
+        ask_for_recharge(organization)
+
+
+def ask_for_recharge(organization: Organization) -> None:
+    """Have the wallet recharged, if it may be, once what is being done is committed."""
+    send_after_commit(RECHARGE_TASK, args=[str(organization.pk)], expires=_RECHARGE_EXPIRES)
 
 
 def _announce_balance(organization: Organization, before: Figures, now: Figures) -> None:

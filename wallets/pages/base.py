@@ -51,8 +51,9 @@ def spends(page: Page) -> Page:
 
 
 def is_part(request: HttpRequest) -> bool:
-    """Whether a page on the screen asks for its part that refreshes, and not for all of it."""
-    return "HX-Request" in request.headers
+    """Whether a page on the screen asks for a part of itself; going back asks for all of it."""
+    headers = request.headers
+    return "HX-Request" in headers and "HX-History-Restore-Request" not in headers
 
 
 def show(

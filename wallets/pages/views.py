@@ -125,6 +125,9 @@ def top_up(request: HttpRequest, access: Access) -> HttpResponse:
             )
         except topups.AmountNotAllowed as refusal:
             form.add_error("amount_pence", str(refusal))
+        except topups.TooManyOpen as refusal:
+            form.add_error(None, str(refusal))
+            status = 429
         except stripe_client.PaymentError:
             form.add_error(None, "Card payments cannot be reached now. Please try again later.")
             status = 503

@@ -1,14 +1,18 @@
 """Asking Stripe about top-ups that no webhook told the end of."""
 
+from collections.abc import Iterable
 from datetime import timedelta
+from typing import Any
 
 import structlog
-from django.db.models import Q
+from django.db.models import F, Q, QuerySet, Window
+from django.db.models.functions import RowNumber
 from django.utils import timezone
 
 from wallets.models import PaymentProfile, TopUp
 from wallets.payments import recharge, stripe_client, topups
 from wallets.payments.facts import Failure, Payment
+from wallets.payments.sweeping import in_time
 
 logger = structlog.get_logger(__name__)
 
@@ -38,17 +42,29 @@ def ask_about_topups() -> int:
         origin=TopUp.Origin.AUTO_RECHARGE,
         created_at__lte=now - RECHARGE_FIRST_ASKED_AFTER,
     )
-    open_topups = TopUp.objects.filter(checkouts | recharges, status__in=TopUp.IN_FLIGHT).order_by(
-        "created_at"
-    )[:TOPUPS_PER_SWEEP]
-    asked = list(open_topups)
-    TopUp.objects.filter(pk__in=[topup.pk for topup in asked]).update(asked_at=now)
-    for topup in asked:
-        try:
-            ask(topup)
-        except stripe_client.PaymentError as error:
-            logger.warning("topup_not_known", topup_id=str(topup.pk), reason=str(error))
-    return len(asked)
+    due = TopUp.objects.filter(checkouts | recharges, status__in=TopUp.IN_FLIGHT)
+    count = 0
+    for topup in in_time(_one_of_each_organization_first(due)):
+        if TopUp.objects.filter(pk=topup.pk, asked_at=topup.asked_at).update(asked_at=now):
+            _ask_if_possible(topup)
+            count += 1
+    return count
+
+
+def _one_of_each_organization_first(due: QuerySet[TopUp]) -> Iterable[TopUp]:
+    """An organization with many open pages keeps nobody else waiting, nor its own recharge."""
+    longest_ago = F("asked_at").asc(nulls_first=True)
+    # "auto_recharge" comes before "checkout".
+    order: list[Any] = ["origin", longest_ago, "created_at"]
+    turn = Window(RowNumber(), partition_by="organization", order_by=order)
+    return due.annotate(turn=turn).order_by("turn", *order)[:TOPUPS_PER_SWEEP]
+
+
+def _ask_if_possible(topup: TopUp) -> None:
+    try:
+        ask(topup)
+    except stripe_client.PaymentError as error:
+        logger.warning("topup_not_known", topup_id=str(topup.pk), reason=str(error))
 
 
 def ask(topup: TopUp) -> None:

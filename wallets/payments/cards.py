@@ -14,6 +14,7 @@ from wallets.locks import lock_organization
 from wallets.models import PaymentProfile, TopUp
 from wallets.payments import stripe_client
 from wallets.payments.stripe_client import PaymentMethod
+from wallets.payments.sweeping import in_time
 
 logger = structlog.get_logger(__name__)
 
@@ -38,7 +39,7 @@ def keep_cards() -> int:
     now = timezone.now()
     due = TopUp.objects.filter(card_due_at__lte=now).order_by("card_due_at")[:CARDS_PER_SWEEP]
     count = 0
-    for topup in due:
+    for topup in in_time(due):
         if TopUp.objects.filter(pk=topup.pk, card_due_at=topup.card_due_at).update(
             card_due_at=now + PAUSE
         ):

@@ -21,6 +21,7 @@ from wallets.models import Organization, PaymentProfile, TopUp
 from wallets.payments import stripe_client, topups
 from wallets.payments.declines import AUTHENTICATION_REQUIRED
 from wallets.payments.facts import Failure, Payment
+from wallets.payments.sweeping import in_time
 
 logger = structlog.get_logger(__name__)
 
@@ -70,7 +71,7 @@ def recharge(organization_id: UUID) -> Guard | None:
 
 def recharge_low_wallets() -> int:
     """Start the recharges that no commit started; returns how many were."""
-    return sum(recharge(organization_id) is None for organization_id in _low_wallets())
+    return sum(recharge(organization_id) is None for organization_id in in_time(_low_wallets()))
 
 
 def _low_wallets() -> list[UUID]:

@@ -5,9 +5,8 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
-from voxbilling.after_commit import send_after_commit
 from wallets.formats import pounds
-from wallets.ledger.crossings import RECHARGE_TASK
+from wallets.ledger.crossings import ask_for_recharge
 from wallets.locks import lock_organization
 from wallets.models import Organization, PaymentProfile
 from wallets.payments.topups import MAX_TOPUP_PENCE
@@ -78,7 +77,7 @@ def configure(
         profile.recharge_not_before = None
         profile.save(update_fields=["declines_in_a_row", "recharge_not_before"])
     if enabled:
-        send_after_commit(RECHARGE_TASK, args=[str(organization.pk)])
+        ask_for_recharge(organization)
     return organization
 
 

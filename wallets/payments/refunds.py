@@ -18,6 +18,7 @@ from wallets.payments.facts import NOT_OURS, Heard, RefundNews
 from wallets.payments.finding import find_topup, lock_topup, look_at
 from wallets.payments.giving_back import give_back
 from wallets.payments.stripe_client import RefundAtStripe
+from wallets.payments.sweeping import in_time
 
 logger = structlog.get_logger(__name__)
 
@@ -76,7 +77,7 @@ def resume_refunds() -> int:
     now = timezone.now()
     due = Refund.objects.filter(work_due_at__lte=now).order_by("work_due_at")[:REFUNDS_PER_SWEEP]
     count = 0
-    for waiting in due:
+    for waiting in in_time(due):
         if Refund.objects.filter(pk=waiting.pk, work_due_at=waiting.work_due_at).update(
             work_due_at=now + LEASE
         ):

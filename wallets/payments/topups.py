@@ -28,6 +28,8 @@ Origin = TopUp.Origin
 
 # £10,000. A larger payment is worth a talk to the operator, and may be a mistyped one.
 MAX_TOPUP_PENCE = 1_000_000
+# Stripe is asked about each page every hour until it closes.
+MAX_OPEN_CHECKOUTS = 50
 
 KEEP_CARDS_TASK = "wallets.tasks.keep_cards"
 # In seconds: the sweep has long done what a task so late would do.
@@ -40,6 +42,16 @@ class AmountNotAllowed(Exception):
     """The top-up is too small or too large; the text says what is allowed."""
 
 
+class TooManyOpen(Exception):
+    """Nobody paid on the pages that were opened before; the text says what to do."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"{MAX_OPEN_CHECKOUTS} top-ups wait for their payment already: pay on one of their "
+            "pages, or try again when the first of them has closed, a day after it was opened."
+        )
+
+
 def start_checkout(
     *, organization_id: UUID, amount_pence: int, user_id: int | None, save_card: bool
 ) -> str:
@@ -47,11 +59,16 @@ def start_checkout(
 
     With `save_card`, the customer has agreed that the card is kept for automatic recharges. A
     suspended organization may pay what it owes. Nothing is credited here.
-    Raises AmountNotAllowed, OrganizationNotFound, PaymentError.
+    Raises AmountNotAllowed, TooManyOpen, OrganizationNotFound, PaymentError.
     """
     check_amount(amount_pence)
     with transaction.atomic():
         lock_organization(organization_id)
+        waiting = TopUp.objects.filter(
+            organization_id=organization_id, origin=Origin.CHECKOUT, status=Status.PENDING
+        )
+        if waiting.count() >= MAX_OPEN_CHECKOUTS:
+            raise TooManyOpen
         topup = TopUp.objects.create(
             organization_id=organization_id,
             origin=Origin.CHECKOUT,

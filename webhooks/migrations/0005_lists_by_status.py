@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ("wallets", "0016_lists_by_time"),
-        ("webhooks", "0003_stripe_events"),
+        ("webhooks", "0004_events_seen_and_purged"),
     ]
 
     operations = [

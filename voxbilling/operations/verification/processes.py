@@ -1,10 +1,11 @@
-"""The broker, and whether a worker and beat do their work behind it.
+"""The broker, and whether the workers and beat do their work behind it.
 
 A stack that has just started is given a few seconds.
 """
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from kombu.exceptions import OperationalError as BrokerError
 from redis.exceptions import RedisError
@@ -17,22 +18,28 @@ from voxbilling.operations.verification.findings import Finding, failed, ok
 START_SECONDS = 30
 _PING_SECONDS = 1.0
 _LOOK_SECONDS = 0.25
-# Beat and the worker may be busy, or restarting, for this many turns and these seconds.
+# Beat and the workers may be busy, or restarting, for this many turns and these seconds.
 _TURNS_MISSED = 3
 _GRACE_SECONDS = 10
+_NO_WORKER = "none answers for the queue {0}: start Celery with --queues {0}"
 
 
 def check() -> Iterator[Finding]:
-    """The broker, a worker, beat, and the sweeps that beat and worker do together."""
+    """The broker, both workers, beat, and the sweeps that they do together."""
     if health.broker() != "ok":
         yield failed("broker", "cannot be reached: look at REDIS_URL, and whether it runs")
         return
     yield ok("broker", "answers")
     give_up_at = time.monotonic() + START_SECONDS
     for subject, look, absence in (
-        ("worker", _worker, "none answers: start a Celery worker"),
+        ("worker", partial(_worker, "worker", "calls"), _NO_WORKER.format("calls")),
+        (
+            "provider worker",
+            partial(_worker, "provider worker", "providers"),
+            _NO_WORKER.format("providers"),
+        ),
         ("beat", _beat, "has published nothing yet: start one, or look into its log"),
-        ("sweeps", _sweeps, "none has ended well yet: look into the logs of worker and beat"),
+        ("sweeps", _sweeps, "none has ended well yet: look into the logs of beat and the workers"),
     ):
         try:
             yield _eventually(look, give_up_at) or failed(subject, absence)
@@ -47,10 +54,12 @@ def _eventually(look: Callable[[], Finding | None], give_up_at: float) -> Findin
     return finding
 
 
-def _worker() -> Finding | None:
-    answers = app.control.ping(timeout=_PING_SECONDS) or []
-    names = ", ".join(sorted(name for answer in answers for name in answer))
-    return ok("worker", f"{names} answers") if answers else None
+def _worker(subject: str, queue: str) -> Finding | None:
+    answers = app.control.inspect(timeout=_PING_SECONDS).active_queues() or {}
+    names = sorted(
+        name for name, queues in answers.items() if queue in {each["name"] for each in queues}
+    )
+    return ok(subject, f"{', '.join(names)} answers") if names else None
 
 
 def _beat() -> Finding | None:
@@ -71,7 +80,9 @@ def _sweeps() -> Finding | None:
     seen = _seen_since(beats.since, beats.finished)
     late = _late(beats.since, seen)
     if late:
-        return failed("sweeps", f"did not end well in time: {late}; look into the worker's log")
+        return failed(
+            "sweeps", f"did not end well in time: {late}; look into the log of their worker"
+        )
     return ok("sweeps", f"end well in time, {len(seen)} of them so far") if seen else None
 
 
