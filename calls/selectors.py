@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from uuid import UUID
 
@@ -15,8 +15,9 @@ from django.utils import timezone
 from calls.models import Call, UnbilledCall
 from telephony.models import PhoneNumber
 from voxbilling.api.pages import Cursor, Page, page_of
-from wallets.pricing import usd_to_pence
-from wallets.selectors import CallMoney, money_of_calls
+from wallets.models import CreditReservation, Organization
+from wallets.pricing import connected_seconds, usd_to_pence
+from wallets.selectors import CallMoney, money_of_calls, reservations_of_calls
 
 # Calls that were charged less than Vapi charges for them; idx_calls_below_cost finds them.
 BELOW_COST = Q(charged_pence__lt=F("vapi_cost_pence"))
@@ -53,12 +54,13 @@ class ListedCall:
 
 @dataclass(frozen=True, kw_only=True)
 class CallFilter:
-    """Which calls are listed; None is no condition. Days are UTC's, both included."""
+    """Which calls are listed; None is no condition. Days are those of the zone, both included."""
 
     state: str | None = None
     phone_number: str | None = None
     date_from: date | None = None
     date_to: date | None = None
+    zone: tzinfo = UTC
 
 
 def calls_page(
@@ -97,6 +99,48 @@ def find_listed_call(organization_id: UUID, call_pk: UUID) -> ListedCall | None:
     return _with_money(calls, organization_id)[0] if calls else None
 
 
+def find_call_by_id(organization_id: UUID, call_id: str) -> Call | None:
+    """One of the organization's calls, by either of its ids; None if it has none."""
+    either = Q(call_id=call_id) | Q(vapi_call_id=call_id)
+    return _of_customer(organization_id).filter(either).first()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveCall:
+    """A call that goes on. It costs nothing before it is connected; seconds are None then."""
+
+    call: Call
+    elapsed_seconds: int | None
+    cost_pence: int
+    reserved_pence: int
+
+
+def live_calls(organization: Organization, *, limit: int) -> list[LiveCall]:
+    """The organization's live calls, and what each would cost if it ended now; newest first."""
+    calls = list(
+        _of_customer(organization.pk).filter(ended_at=None).order_by("-created_at", "-id")[:limit]
+    )
+    holds = reservations_of_calls([call.call_id for call in calls], [organization.pk])
+    return [_as_it_is(call, holds.get(call.call_id), organization) for call in calls]
+
+
+def _as_it_is(call: Call, hold: CreditReservation | None, organization: Organization) -> LiveCall:
+    tariff = hold.tariff if hold else organization.tariff
+    now = timezone.now()
+    elapsed_seconds, cost_pence = None, 0
+    if call.started_at is not None:
+        # Vapi's clock may be ahead of ours.
+        elapsed_seconds = max((now - call.started_at) // timedelta(seconds=1), 0)
+        if now > call.started_at:
+            cost_pence = tariff.price(connected_seconds(call.started_at, now))
+    return LiveCall(
+        call=call,
+        elapsed_seconds=elapsed_seconds,
+        cost_pence=cost_pence,
+        reserved_pence=hold.reserved_pence if hold and hold.is_active else 0,
+    )
+
+
 def _of_customer(organization_id: UUID) -> QuerySet[Call]:
     return (
         Call.objects.filter(organization_id=organization_id)
@@ -133,9 +177,13 @@ def _filtered(calls: QuerySet[Call], organization_id: UUID, wanted: CallFilter) 
         )
         calls = calls.filter(phone_number_id__in=list(numbers.values_list("pk", flat=True)))
     if wanted.date_from is not None:
-        calls = calls.filter(created_at__gte=datetime.combine(wanted.date_from, time.min, UTC))
+        calls = calls.filter(
+            created_at__gte=datetime.combine(wanted.date_from, time.min, wanted.zone)
+        )
     if wanted.date_to is not None:
-        calls = calls.filter(created_at__lte=datetime.combine(wanted.date_to, time.max, UTC))
+        calls = calls.filter(
+            created_at__lte=datetime.combine(wanted.date_to, time.max, wanted.zone)
+        )
     return calls
 
 

@@ -11,7 +11,7 @@ from django.template.response import TemplateResponse
 
 from telephony.models import Assistant, NumberOrder, PhoneNumber
 from telephony.releases import release_by_staff
-from telephony.rentals import GRACE
+from telephony.rentals import released_unless_paid_by
 from telephony.selectors import find_phone_number
 from voxbilling.admin import ReadOnlyAdmin
 
@@ -108,8 +108,7 @@ class PhoneNumberAdmin(PhoneNumberModelAdmin):
 
     @admin.display(description="released unless paid by")
     def released_unless_paid_by(self, number: PhoneNumber) -> Any:
-        since = number.rent_unpaid_since
-        return since + GRACE if since is not None and number.status == "active" else None
+        return released_unless_paid_by(number)
 
     def get_readonly_fields(
         self, _request: HttpRequest, obj: PhoneNumber | None = None

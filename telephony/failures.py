@@ -7,9 +7,7 @@ from telephony.models import NumberOrder
 from telephony.providers import ProviderError, Refused
 
 # Every failure comes after the charge.
-_REFUNDED = (
-    "The price was refunded: it is back in your wallet. To try again, send a new Idempotency-Key."
-)
+_REFUNDED = "The price was refunded: it is back in your wallet."
 
 
 @dataclass(frozen=True)

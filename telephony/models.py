@@ -251,6 +251,8 @@ class NumberOrder(ProviderWork):
         CANCELLING = "cancelling"
         REFUNDED = "refunded"
 
+    OPEN = (Status.CHARGED, Status.BOUGHT, Status.IMPORTED, Status.CANCELLING)
+
     class NumberType(models.TextChoices):
         LOCAL = "local"
         TOLL_FREE = "toll_free"
@@ -390,4 +392,4 @@ class NumberOrder(ProviderWork):
     @property
     def is_open(self) -> bool:
         """Whether it has neither become a number nor been refunded yet."""
-        return self.status not in {self.Status.ACTIVE, self.Status.REFUNDED}
+        return self.status in self.OPEN

@@ -21,6 +21,8 @@ from wallets.models import CreditTransaction
 
 logger = structlog.get_logger(__name__)
 
+Status = PhoneNumber.Status
+
 # From the first time that the month could not be paid. After an outage of ours, nobody loses a
 # number that they were not asked to pay for.
 GRACE = timedelta(days=7)
@@ -31,6 +33,12 @@ NUMBERS_PER_SWEEP = 500
 def start_of_month(purchased_at: datetime, months: int) -> datetime:
     """When so many months after the purchase are over, which is when the next has to be paid."""
     return purchased_at.astimezone(UTC) + relativedelta(months=months)
+
+
+def released_unless_paid_by(number: PhoneNumber) -> datetime | None:
+    """When the grace of a number's unpaid month is over; None if all is paid."""
+    since = number.rent_unpaid_since
+    return since + GRACE if since is not None and number.status == Status.ACTIVE else None
 
 
 def charge_rents() -> int:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
-from telephony.models import Assistant, PhoneNumber
+from telephony.models import Assistant, NumberOrder, PhoneNumber
 from voxbilling.api.pages import Cursor, Page, page_of
 
 
@@ -69,9 +69,7 @@ def read_number_key(text: str) -> NumberKey:
 
 def numbers_page(organization_id: UUID, *, limit: int, cursor: Cursor | None) -> Page[PhoneNumber]:
     """A page of the organization's numbers that were not released, newest first."""
-    numbers = PhoneNumber.objects.defer(*PhoneNumber.HIDDEN_FROM_CUSTOMERS).filter(
-        organization_id=organization_id, released_at=None
-    )
+    numbers = _customers_numbers(organization_id).filter(released_at=None)
     towards_newer = cursor is not None and cursor.towards_newer
     if cursor is not None:
         created_at, pk = cursor.key.created_at, cursor.key.pk
@@ -88,3 +86,37 @@ def numbers_page(organization_id: UUID, *, limit: int, cursor: Cursor | None) ->
         cursor=cursor,
         key=lambda number: NumberKey(created_at=number.created_at, pk=number.pk),
     )
+
+
+def customers_number(organization_id: UUID, number_id: UUID) -> PhoneNumber | None:
+    """One of the organization's numbers, or one that it had, as its people may see it."""
+    return _customers_numbers(organization_id).filter(pk=number_id).first()
+
+
+def _customers_numbers(organization_id: UUID) -> QuerySet[PhoneNumber]:
+    visible = PhoneNumber.objects.defer(*PhoneNumber.HIDDEN_FROM_CUSTOMERS)
+    return visible.filter(organization_id=organization_id).select_related("assistant")
+
+
+def open_orders(organization_id: UUID, *, limit: int) -> list[NumberOrder]:
+    """The latest orders that are neither a number nor refunded yet, newest first."""
+    return list(
+        _customers_orders(organization_id)
+        .filter(status__in=NumberOrder.OPEN)
+        .order_by("-created_at")[:limit]
+    )
+
+
+def customers_order(organization_id: UUID, order_id: UUID) -> NumberOrder | None:
+    """One of the organization's orders, as its people may see it."""
+    return _customers_orders(organization_id).filter(pk=order_id).first()
+
+
+def order_of_key(organization_id: UUID, idempotency_key: str) -> NumberOrder:
+    """The order that was made with this key. Raises NumberOrder.DoesNotExist."""
+    return _customers_orders(organization_id).get(idempotency_key=idempotency_key)
+
+
+def _customers_orders(organization_id: UUID) -> QuerySet[NumberOrder]:
+    visible = NumberOrder.objects.defer(*NumberOrder.HIDDEN_FROM_CUSTOMERS)
+    return visible.filter(organization_id=organization_id)

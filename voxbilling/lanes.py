@@ -28,8 +28,14 @@ _BUSY = "Too many requests are at work, and nothing was done: try again in a mom
 
 _WEBHOOK_PREFIXES = ("/api/vapi/", "/api/stripe/")
 # These wait for a phone company, or for Stripe.
-_PROVIDER_PREFIXES = ("/api/managed-telephony/", "/api/billing/wallet/topup")
-_PROVIDER_PATHS = {"/wallet/top-up/"}
+_PROVIDER_PREFIXES = (
+    "/api/managed-telephony/",
+    "/api/billing/wallet/topup",
+    "/numbers/search/",
+    "/numbers/buy/",
+    "/numbers/release/",
+)
+_PROVIDER_PATHS = {"/wallet/top-up/", "/wallet/auto-recharge/forget-card/"}
 
 
 class Busy(Exception):

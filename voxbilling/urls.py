@@ -12,6 +12,8 @@ handler500 = views.server_error
 
 urlpatterns = [
     path("", include("wallets.pages.urls")),
+    path("", include("telephony.pages.urls")),
+    path("", include("calls.pages.urls")),
     path("admin/", admin.site.urls),
     path("api/", include("webhooks.urls")),
     path("api/auth/token/", tokens.TokenView.as_view()),

@@ -73,6 +73,12 @@ def entries_page(
     return page_of(list(fetched), limit=limit, cursor=cursor, key=lambda entry: entry.sequence)
 
 
+def entry(organization_id: UUID, entry_id: UUID) -> CreditTransaction | None:
+    """One of the organization's entries, with the hold of the call that it is about."""
+    entries = CreditTransaction.objects.select_related("reservation")
+    return entries.filter(organization_id=organization_id, pk=entry_id).first()
+
+
 def reservation_of_call(call_id: str, organization_id: UUID) -> CreditReservation | None:
     """The one reservation of a call, by either of its ids; None if this organization has none."""
     reservation = find_reservation(call_id)

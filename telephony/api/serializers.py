@@ -2,12 +2,16 @@
 
 from typing import Any
 
-from django.core.validators import RegexValidator
 from rest_framework import serializers
 
 from telephony import selectors
 from telephony.models import NumberOrder, PhoneNumber
-from telephony.numbering import AreaCodeNotSupported, beginning_of_numbers
+from telephony.numbering import (
+    AreaCodeNotSupported,
+    beginning_of_numbers,
+    is_area_code,
+    is_country,
+)
 from voxbilling.api.fields import TextField
 from voxbilling.api.pages import CursorField, PageQuerySerializer, PaginationSerializer
 from voxbilling.api.schema import ErrorSerializer
@@ -17,7 +21,7 @@ class WantedNumberSerializer(serializers.Serializer[Any]):
     """What kind of number is wanted, in a query as in a body."""
 
     country = TextField(
-        validators=[RegexValidator(r"^[A-Z]{2}\Z", "Write a country as two letters, like GB.")],
+        validators=[is_country],
         help_text="Two letters, like GB.",
     )
     numberType = serializers.ChoiceField(
@@ -25,7 +29,7 @@ class WantedNumberSerializer(serializers.Serializer[Any]):
     )
     areaCode = TextField(
         required=False,
-        validators=[RegexValidator(r"^[0-9]{1,6}\Z", "Write an area code as 1 to 6 digits.")],
+        validators=[is_area_code],
         help_text="Digits, like 20 or 020. Not every country's numbers can be chosen by it.",
     )
 

@@ -155,7 +155,7 @@ class ProvisionView(OrganizationView):
             raise Problem(
                 status,
                 refusal.code,
-                str(refusal),
+                f"{refusal} To try again, send a new Idempotency-Key.",
                 retry_after_seconds=RETRY_LATER_SECONDS if status == 503 else None,
             ) from None
         body = ProvisionedSerializer({"success": True, **vars(bought)}).data

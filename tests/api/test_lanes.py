@@ -72,6 +72,9 @@ def server(monkeypatch):
         (PROVIDER, capacity.PROVIDER_PLACES, OTHER),
         (OTHER, capacity.OTHER_PLACES, "/api/vapi/webhook"),
         (PROVIDER, capacity.PROVIDER_PLACES, "/api/vapi/webhook"),
+        ("/numbers/search/", capacity.PROVIDER_PLACES, "/numbers/"),
+        ("/numbers/buy/", capacity.PROVIDER_PLACES, "/numbers/orders/1/"),
+        ("/numbers/release/1/", capacity.PROVIDER_PLACES, "/numbers/"),
     ],
 )
 def test_given_all_places_of_a_kind_taken_then_another_kind_is_answered(server, full, places, free):

@@ -65,7 +65,7 @@ def test_given_an_amount_under_the_minimum_when_asked_then_the_sentence_has_it(
 ):
     answer = ask("POST", TOPUP, as_user=owner, body={"amount_pence": 100})
 
-    assert "from £25.00 to £10000.00" in answer.json()["error"]
+    assert "from £25.00 to £10,000.00" in answer.json()["error"]
 
 
 def test_given_somebody_who_may_only_look_when_asked_then_it_is_refused(ask, viewer, fake_stripe):

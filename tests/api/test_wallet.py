@@ -62,7 +62,7 @@ def test_given_a_debt_then_nothing_of_it_is_hidden(ask, staff):
         (-5, "−£0.05"),
         (100, "£1.00"),
         (-12_345, "−£123.45"),
-        (123_456_789, "£1234567.89"),
+        (123_456_789, "£1,234,567.89"),
     ],
 )
 def test_given_an_amount_then_it_is_written_in_pounds(pence, formatted):

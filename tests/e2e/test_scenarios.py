@@ -4,18 +4,14 @@ Customers come with tokens, and Vapi with the secret of its webhooks.
 """
 
 import asyncio
-import json
-import os
-import subprocess
-import sys
 import uuid
 from datetime import UTC, datetime
 
 import httpx
 import pytest
 
+from tests.running_stack import open_accounts
 from voxbilling import vapi_payloads as payloads
-from voxbilling.environment import PROJECT_DIR
 from voxbilling.operations.simulation.vapi import SimulatedVapi
 from voxbilling.vapi_payloads import SimulatedCall
 
@@ -42,19 +38,7 @@ NUMBER = {"country": "GB", "numberType": "local"}
 
 @pytest.fixture(scope="module")
 def accounts(stack):
-    opened = subprocess.run(
-        [
-            *(sys.executable, "-m", "tests.e2e.open_accounts"),
-            *(f"{name}={pence}" for name, pence in FUNDED_PENCE.items()),
-        ],
-        cwd=PROJECT_DIR,
-        env={**os.environ, **stack["env"], "DJANGO_SETTINGS_MODULE": "voxbilling.settings"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert opened.returncode == 0, opened.stderr
-    return json.loads(opened.stdout)
+    return open_accounts(stack, FUNDED_PENCE)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.e2e.conftest import stack_environment
+from tests.running_stack import stack_environment
 from voxbilling.environment import PROJECT_DIR
 
 pytestmark = pytest.mark.e2e

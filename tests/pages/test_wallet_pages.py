@@ -4,38 +4,26 @@ import re
 import uuid
 
 import pytest
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from tests.factories import MembershipFactory, OrganizationFactory, TopUpFactory, UserFactory
+from tests.pages.visitors import PART, links, sign_in, text_of
 from tests.wallets.steps import buy, commit, reserve, top_up
 from tests.wallets.stripe import keep_card, payment_of
-from wallets.models import Organization, TopUp
+from wallets.alerts import recipients
+from wallets.models import AlertRecipient, Organization, TopUp
 from wallets.payments import stripe_client, topups
 
 pytestmark = pytest.mark.django_db
 
 WALLET, TOP_UP, RECHARGE = "/wallet/", "/wallet/top-up/", "/wallet/auto-recharge/"
-TRANSACTIONS = "/wallet/transactions/"
-PAGES = [WALLET, TRANSACTIONS, TOP_UP, RECHARGE]
-PART = {"HX-Request": "true"}
-
-
-@pytest.fixture
-def organization():
-    return OrganizationFactory(name="Clinic & Sons", funded_pence=10_000)
-
-
-def sign_in(client, organization, role="owner"):
-    user = MembershipFactory(organization=organization, role=role).user
-    client.force_login(user)
-    return user
-
-
-@pytest.fixture
-def owner(client, organization):
-    return sign_in(client, organization)
+TRANSACTIONS, STATEMENTS, ALERTS = (
+    "/wallet/transactions/",
+    "/wallet/statements/",
+    "/wallet/e-mails/",
+)
+CALLS, LIVE = "/calls/", "/calls/live/"
+PAGES = [WALLET, TRANSACTIONS, STATEMENTS, TOP_UP, RECHARGE, ALERTS, CALLS, LIVE]
 
 
 @pytest.fixture
@@ -59,10 +47,6 @@ def stripes_page(monkeypatch):
     monkeypatch.setattr(stripe_client, "create_checkout_session", create)
     monkeypatch.setattr(stripe_client, "create_customer", lambda organization_id: "cus_1")
     return asked
-
-
-def text_of(response):
-    return re.sub(r"\s+", " ", response.content.decode())
 
 
 # --- Who may see them -------------------------------------------------------------------------
@@ -173,24 +157,36 @@ def test_the_part_that_refreshes_is_the_figures_alone(client, owner):
     assert "<html" not in part
 
 
-def test_the_number_of_statements_does_not_grow_with_entries(client, owner, organization):
-    def statements():
-        with CaptureQueriesContext(connection) as captured:
-            client.get(WALLET)
-        return len(captured)
+def test_a_part_is_sent_again_only_when_something_moved(client, owner, organization):
+    def refreshed(page):
+        address = re.search(r'hx-get="(/wallet/\?state=[^"]+)"', page.content.decode())[1]
+        return client.get(address, headers=PART)
 
-    few = statements()
-    for _ in range(30):
-        buy(organization, 1)
-    assert statements() == few
-    assert few <= 13
+    first = client.get(WALLET)
+    assert refreshed(first).status_code == 204
+    reserve(organization)
+    second = refreshed(first)
+    assert "£97.55" in text_of(second)
+    assert 'hx-swap-oob="true"' in text_of(second)
+    assert refreshed(second).status_code == 204
+
+
+def test_given_a_session_that_ended_then_a_part_has_the_page_loaded_anew(client, owner):
+    client.logout()
+    assert client.get(WALLET, headers=PART)["HX-Refresh"] == "true"
+
+
+def test_what_was_spent_is_drawn_by_day_and_is_there_as_a_table(client, owner, organization):
+    assert "Nothing was spent in the last 30 days" in text_of(client.get(WALLET))
+    buy(organization, 250)
+    commit("call", 60, organization_id=organization.pk)
+    page = text_of(client.get(WALLET))
+    assert "<strong>£2.99</strong> in the last 30 days" in page
+    assert page.count('class="bar"') == 30
+    assert re.search(r'<td class="amount">£2.99</td>', page)
 
 
 # --- Transactions -----------------------------------------------------------------------------
-
-
-def links(response):
-    return re.findall(r'rel="(prev|next)" href="([^"]+)"', response.content.decode())
 
 
 def test_transactions_are_read_by_pages_there_and_back(client, owner, organization):
@@ -198,14 +194,14 @@ def test_transactions_are_read_by_pages_there_and_back(client, owner, organizati
         buy(organization, 1, description=f"Number {number}.")
     first = client.get(TRANSACTIONS)
     [(_, older)] = links(first)
-    second = client.get(TRANSACTIONS + older.replace("&amp;", "&"))
+    second = client.get(TRANSACTIONS + older)
     [(_, newer)] = links(second)
 
     assert first.content.decode().count("<tr>") == 51
     assert second.content.decode().count("<tr>") == 11
     assert "Number 58." in text_of(first)
     assert "Opening balance" in text_of(second)
-    back = client.get(TRANSACTIONS + newer.replace("&amp;", "&"))
+    back = client.get(TRANSACTIONS + newer)
     assert "Number 58." in text_of(back)
 
 
@@ -220,6 +216,23 @@ def test_transactions_are_filtered_by_type(client, owner, organization):
 @pytest.mark.parametrize("query", ["type=odd", "cursor=odd", "cursor=%00", "type=%00"])
 def test_an_address_that_was_changed_shows_the_first_page(client, owner, query):
     assert "Opening balance" in text_of(client.get(f"{TRANSACTIONS}?{query}"))
+
+
+def test_an_entry_shows_what_it_moved_and_leads_to_its_call(client, owner, organization):
+    commit("call/1 &", 60 * 300, organization_id=organization.pk)
+    entry = organization.entries.get(type="call_deduction")
+    page = text_of(client.get(f"{TRANSACTIONS}{entry.pk}/"))
+    assert "−£100.00" in page
+    assert "£100.00 before, £0.00 after" in page
+    assert "£0.00 before, £47.00 after" in page
+    assert 'href="/calls/find/?id=call%2F1%20%26"' in page
+    part = client.get(f"{TRANSACTIONS}{entry.pk}/", headers=PART)
+    assert "<html" not in text_of(part)
+
+
+def test_another_tenants_entry_is_not_there(client, owner):
+    theirs = OrganizationFactory(funded_pence=77_777).entries.get()
+    assert client.get(f"{TRANSACTIONS}{theirs.pk}/").status_code == 404
 
 
 def test_transactions_of_others_are_not_there(client, owner):
@@ -392,6 +405,78 @@ def test_amounts_that_cannot_be_are_said_at_their_field(client, owner, organizat
     response = client.post(RECHARGE, SETTINGS | {"amount_pence": "1"})
     assert response.status_code == 400
     assert "A recharge is from £25.00" in text_of(response)
+
+
+def test_a_kept_card_is_forgotten(client, owner, organization, monkeypatch):
+    keep_card(organization)
+    forgotten = []
+    monkeypatch.setattr(stripe_client, "detach_payment_method", forgotten.append)
+    page = client.post(f"{RECHARGE}forget-card/", follow=True)
+    assert "The card is forgotten" in text_of(page)
+    assert "No card is kept yet" in text_of(page)
+    assert len(forgotten) == 1
+
+
+def test_given_stripe_down_then_the_card_is_forgotten_here_and_that_is_said(
+    client, owner, organization, monkeypatch
+):
+    def down(_method_id):
+        raise stripe_client.PaymentUnavailable("Stripe was not reached.")
+
+    keep_card(organization)
+    monkeypatch.setattr(stripe_client, "detach_payment_method", down)
+    page = text_of(client.post(f"{RECHARGE}forget-card/", follow=True))
+    assert "Stripe could not be reached" in page
+    assert "No card is kept yet" in page
+
+
+def test_a_viewer_cannot_have_the_card_forgotten(client, organization):
+    sign_in(client, organization, role="viewer")
+    keep_card(organization)
+    assert "Forget this card" not in text_of(client.get(RECHARGE))
+    assert client.post(f"{RECHARGE}forget-card/").status_code == 403
+    assert "Visa ending in 4242" in text_of(client.get(RECHARGE))
+
+
+# --- Who gets e-mails -------------------------------------------------------------------------
+
+
+def test_addresses_are_set_changed_and_taken_away(client, owner, organization):
+    def addresses():
+        return recipients.addresses_of(organization)
+
+    owner.email = "owner@example.com"
+    owner.save()
+    assert "e-mails go to owner@example.com" in text_of(client.get(ALERTS))
+
+    client.post(ALERTS, {"addresses": "b@example.com\r\na@example.com\r\nb@example.com"})
+    assert addresses() == ["a@example.com", "b@example.com"]
+    assert "a@example.com b@example.com" in text_of(client.get(ALERTS))
+
+    client.post(ALERTS, {"addresses": "b@example.com c@example.com"})
+    assert addresses() == ["b@example.com", "c@example.com"]
+    client.post(ALERTS, {"addresses": " "})
+    assert addresses() == ["owner@example.com"]
+
+
+@pytest.mark.parametrize("addresses", ["a@example.com nobody", "@", " ".join(["x@y.zz"] * 1000)])
+def test_what_is_no_address_is_said_and_nothing_changes(client, owner, organization, addresses):
+    AlertRecipient.objects.create(organization=organization, email="a@example.com")
+    response = client.post(ALERTS, {"addresses": addresses})
+    assert response.status_code == 400
+    assert 'role="alert"' in text_of(response)
+    assert recipients.chosen_addresses(organization.pk) == ["a@example.com"]
+
+
+def test_too_many_addresses_are_refused(client, owner, organization):
+    many = " ".join(f"a{number}@example.com" for number in range(21))
+    assert "at most 20" in text_of(client.post(ALERTS, {"addresses": many}))
+
+
+def test_a_viewer_cannot_set_addresses(client, organization):
+    sign_in(client, organization, role="viewer")
+    assert client.post(ALERTS, {"addresses": "a@example.com"}).status_code == 403
+    assert not AlertRecipient.objects.exists()
 
 
 # --- All of them ------------------------------------------------------------------------------

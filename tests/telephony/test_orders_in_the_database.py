@@ -8,7 +8,7 @@ import pytest
 from django.core.management import call_command
 from django.db import DatabaseError, IntegrityError, transaction
 
-from telephony import provisioning
+from telephony import order_steps, provisioning
 from telephony.models import NumberOrder, PhoneNumber
 from tests.factories import OrganizationFactory
 from tests.telephony.fake_providers import BUY, IMPORT, TIME_OUT, Died
@@ -45,7 +45,7 @@ def orders(fake, monkeypatch):
     made["refunded"] = buy("refunded")
     fake.fail(IMPORT, (400, {"message": "no"}))
     with monkeypatch.context() as dying:
-        dying.setattr(provisioning, "_refund", Mock(side_effect=Died))
+        dying.setattr(order_steps, "_refund", Mock(side_effect=Died))
         made["cancelling"] = buy("cancelling")
     assert {name: order.status for name, order in made.items()} == {name: name for name in made}
     return made

@@ -6,16 +6,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import time_machine
 
-from telephony import provisioning
+from telephony import order_steps, provisioning, purchasing
 from telephony.models import NumberOrder, PhoneNumber
 from telephony.numbering import AreaCodeNotSupported
-from telephony.provisioning import (
-    GIVE_UP_AFTER,
-    LAST_LOOK_AFTER,
-    SETTLING,
-    ProvisioningFailed,
-    ProvisioningInProgress,
-)
+from telephony.order_steps import GIVE_UP_AFTER, LAST_LOOK_AFTER, SETTLING
+from telephony.provisioning import ProvisioningFailed, ProvisioningInProgress
 from tests.factories import AssistantFactory, OrganizationFactory, PhoneNumberFactory
 from tests.telephony.expectations import assert_all_or_nothing
 from tests.telephony.fake_providers import (
@@ -125,7 +120,10 @@ class TestAPurchase:
     def test_given_an_area_code_where_there_are_none_to_choose_then_nothing_is_asked(
         self, organization, fake
     ):
-        with pytest.raises(AreaCodeNotSupported, match="leave areaCode out"), nothing_changes():
+        with (
+            pytest.raises(AreaCodeNotSupported, match="leave the area code out"),
+            nothing_changes(),
+        ):
             buy(organization, country="BR", area_code="11")
         assert fake.asked == []
 
@@ -244,7 +242,7 @@ class TestADefiniteFailure:
         with pytest.raises(ProvisioningFailed) as failed:
             buy(organization)
         assert failed.value.code == "no_numbers_available"
-        assert fake.count(BUY) == provisioning.MOST_CANDIDATES
+        assert fake.count(BUY) == purchasing.MOST_CANDIDATES
         assert_all_or_nothing(organization, fake)
 
     def test_given_numbers_that_need_an_address_then_none_is_tried(
@@ -288,7 +286,7 @@ class TestNumbersThatOtherOrdersHold:
     @pytest.fixture
     def one_is_free(self, organization, fake):
         """Of the numbers for sale, other orders hold more than Twilio is ever asked for."""
-        held = provisioning.MOST_CANDIDATES + 1
+        held = purchasing.MOST_CANDIDATES + 1
         fake.for_sale[held + 1 :] = []
         fake.fail(BUY, TIME_OUT, times=held)
         for key in range(held):
@@ -320,7 +318,7 @@ class TestNumbersThatOtherOrdersHold:
         buy(organization)
         asked = fake.count(BUY)
         # They take the numbers after it was looked which ones are taken.
-        monkeypatch.setattr(provisioning, "_not_taken_here", lambda numbers: (numbers, False))
+        monkeypatch.setattr(purchasing, "_not_taken_here", lambda numbers: (numbers, False))
 
         with pytest.raises(ProvisioningFailed) as failed:
             buy(organization, key="another")
@@ -449,7 +447,7 @@ class TestAnOrderThatCannotBeFinished:
         def break_always(_order):
             raise RuntimeError("a fault of ours")
 
-        monkeypatch.setattr(provisioning, "_import", break_always)
+        monkeypatch.setattr(order_steps, "_import", break_always)
         with pytest.raises(RuntimeError):
             buy(organization)
 
@@ -711,7 +709,7 @@ def test_given_one_order_that_breaks_then_the_sweep_goes_on_with_the_next(
     for key in ("a", "b"):
         with pytest.raises(ProvisioningInProgress):
             buy(organization, key=key)
-    import_, broken = provisioning._import, []
+    import_, broken = order_steps._import, []
 
     def break_once(order):
         if not broken:
@@ -719,7 +717,7 @@ def test_given_one_order_that_breaks_then_the_sweep_goes_on_with_the_next(
             raise RuntimeError("a fault of ours")
         import_(order)
 
-    monkeypatch.setattr(provisioning, "_import", break_once)
+    monkeypatch.setattr(order_steps, "_import", break_once)
     sweep_later()
 
     assert NumberOrder.objects.filter(status="active").count() == 2

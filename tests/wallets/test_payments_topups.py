@@ -97,7 +97,7 @@ def test_given_a_topup_when_begun_then_stripe_is_asked_in_no_transaction(fake_st
 def test_given_an_amount_that_is_not_allowed_when_begun_then_nothing_is_written(
     fake_stripe, amount
 ):
-    with pytest.raises(topups.AmountNotAllowed, match=r"from £25\.00 to £10000\.00"):
+    with pytest.raises(topups.AmountNotAllowed, match=r"from £25\.00 to £10,000\.00"):
         start(OrganizationFactory(), amount)
 
     assert not TopUp.objects.exists()

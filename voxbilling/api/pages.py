@@ -44,6 +44,14 @@ def read_cursor(text: str, read_key: Callable[[str], Any]) -> Cursor:
     return cursor
 
 
+def cursor_or_first(text: str, read_key: Callable[[str], Any]) -> Cursor | None:
+    """As `read_cursor`; None, which is the first page, for an address that was cut short."""
+    try:
+        return read_cursor(text, read_key) if text else None
+    except ValueError:
+        return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Page(Generic[Row]):
     """Rows, newest first, and the cursors of what is older (next) and newer (previous)."""

@@ -1,17 +1,23 @@
 """The schema and its page, and what is answered where there is no endpoint."""
 
+import sys
 from functools import cache
 from typing import Any
 
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template.loader import render_to_string
 from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import OpenApiJsonRenderer2
 from drf_spectacular.utils import extend_schema
 from drf_spectacular.views import SpectacularSwaggerSplitView
+from redis.exceptions import RedisError
 from rest_framework.request import Request
 from rest_framework.views import APIView
+
+from voxbilling.api.errors import RETRY_AFTER_SECONDS
 
 PREFIX = "/api/"
 
@@ -69,7 +75,17 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
+    """For what no view expected. A server of ours that is down is worth trying again."""
+    is_passing = isinstance(sys.exception(), (OperationalError, InterfaceError, RedisError))
+    status = 503 if is_passing else 500
+    response: HttpResponse
     if request.path.startswith(PREFIX):
         sentence = "Something went wrong on our side. It was recorded; try again later."
-        return JsonResponse({"error": sentence, "code": "server_error"}, status=500)
-    return defaults.server_error(request)
+        code = "unavailable" if is_passing else "server_error"
+        response = JsonResponse({"error": sentence, "code": code}, status=status)
+    else:
+        # Without the request: to know who asks, it would ask the database.
+        response = HttpResponse(render_to_string(f"{status}.html"), status=status)
+    if is_passing:
+        response["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response

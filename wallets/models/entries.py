@@ -79,6 +79,9 @@ class CreditTransaction(models.Model):
             models.Index(
                 fields=["organization", "type", "sequence"], name="idx_credit_txn_org_type"
             ),
+            models.Index(
+                fields=["organization", "created_at", "sequence"], name="idx_credit_txn_org_time"
+            ),
         ]
         constraints = [
             models.UniqueConstraint(

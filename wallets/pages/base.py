@@ -8,11 +8,12 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from django.contrib.auth.decorators import login_required
+from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
+from django_htmx.http import HttpResponseClientRefresh
 
 from voxbilling.tenancy import finish_in_scope, tenant_scope
 from wallets import access
@@ -49,6 +50,12 @@ def spends(page: Page) -> Page:
     return guarded
 
 
+def is_part(request: HttpRequest) -> bool:
+    """Whether a page on the screen asks for a part of itself; going back asks for all of it."""
+    headers = request.headers
+    return "HX-Request" in headers and "HX-History-Restore-Request" not in headers
+
+
 def show(
     request: HttpRequest,
     access: Access,
@@ -64,9 +71,14 @@ def show(
 
 
 def _with_access(page: Page) -> Page:
-    @login_required
     @wraps(page)
     def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not request.user.is_authenticated:
+            # A part is answered so that the browser asks for the whole page, or the page to sign
+            # in on would be put where the part was.
+            if is_part(request):
+                return HttpResponseClientRefresh()
+            return redirect_to_login(request.get_full_path())
         try:
             found = access.find_access(request.user, request.session.get(SESSION_KEY))
             return page(request, found, *args, **kwargs)

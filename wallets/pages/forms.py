@@ -5,7 +5,9 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
+from django.core.validators import EmailValidator
 
+from wallets.alerts.recipients import MAX_ADDRESSES
 from wallets.formats import pounds
 
 
@@ -56,4 +58,25 @@ class AutoRechargeForm(forms.Form):
     amount_pence = PoundsField(label="Top up by", help_text="In pounds.")
     monthly_cap_pence = PoundsField(
         label="At most in a month", help_text="In pounds; a calendar month (UTC)."
+    )
+
+
+class AddressesField(forms.CharField):
+    """E-mail addresses, one on a line; its value is a list."""
+
+    widget = forms.Textarea(attrs={"rows": 4, "spellcheck": "false", "autocapitalize": "none"})
+
+    def clean(self, value: Any) -> Any:
+        addresses = list(dict.fromkeys(super().clean(value).split()))
+        for address in addresses:
+            is_email = EmailValidator(f"{address!r} is no e-mail address: write one on each line.")
+            is_email(address)
+        if len(addresses) > MAX_ADDRESSES:
+            raise forms.ValidationError(f"Enter at most {MAX_ADDRESSES} addresses.")
+        return addresses
+
+
+class AlertsForm(forms.Form):
+    addresses = AddressesField(
+        required=False, max_length=6_000, label="E-mail addresses, one on each line"
     )

@@ -3,6 +3,8 @@
 from django.contrib.auth.views import (
     LoginView,
     LogoutView,
+    PasswordChangeDoneView,
+    PasswordChangeView,
     PasswordResetCompleteView,
     PasswordResetConfirmView,
     PasswordResetDoneView,
@@ -11,12 +13,14 @@ from django.contrib.auth.views import (
 from django.urls import path
 from django.views.generic import RedirectView
 
-from wallets.pages import organizations, views
+from wallets.pages import organizations, settings, statements, views
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="wallet")),
     path("sign-in/", LoginView.as_view(redirect_authenticated_user=True), name="sign-in"),
     path("sign-out/", LogoutView.as_view(), name="sign-out"),
+    path("password/", PasswordChangeView.as_view(), name="password_change"),
+    path("password/done/", PasswordChangeDoneView.as_view(), name="password_change_done"),
     path("password-reset/", PasswordResetView.as_view(), name="password_reset"),
     path("password-reset/sent/", PasswordResetDoneView.as_view(), name="password_reset_done"),
     path(
@@ -30,7 +34,13 @@ urlpatterns = [
     path("organizations/", organizations.choose, name="choose-organization"),
     path("wallet/", views.wallet, name="wallet"),
     path("wallet/transactions/", views.transactions, name="transactions"),
+    path("wallet/transactions/<uuid:entry_id>/", views.entry, name="entry"),
+    path("wallet/statements/", statements.months, name="statements"),
+    path("wallet/statements/<str:month>/", statements.statement, name="statement"),
+    path("wallet/statement.csv", statements.statement_csv, name="statement-csv"),
     path("wallet/top-up/", views.top_up, name="top-up"),
     path("wallet/top-up/<uuid:topup_id>/", views.top_up_status, name="top-up-status"),
-    path("wallet/auto-recharge/", views.auto_recharge, name="auto-recharge"),
+    path("wallet/auto-recharge/", settings.auto_recharge, name="auto-recharge"),
+    path("wallet/auto-recharge/forget-card/", settings.forget_card, name="forget-card"),
+    path("wallet/e-mails/", settings.alerts, name="alerts"),
 ]

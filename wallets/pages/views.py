@@ -1,24 +1,24 @@
-"""The wallet, topping it up, and when it tops itself up."""
+"""The wallet, its entries, and topping it up."""
 
 from uuid import UUID
 
-from django.conf import settings
-from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from voxbilling.api.pages import Cursor, read_cursor
-from wallets import selectors
+from voxbilling.api.pages import cursor_or_first
+from wallets import selectors, statements
 from wallets.access import Access
-from wallets.models import CreditTransaction
-from wallets.pages.base import reads, show, spends
-from wallets.pages.forms import AutoRechargeForm, TopUpForm
-from wallets.payments import recharge_settings, stripe_client, topups
+from wallets.models import CreditTransaction, Organization
+from wallets.pages import charts
+from wallets.pages.base import is_part, reads, show, spends
+from wallets.pages.forms import TopUpForm
+from wallets.payments import stripe_client, topups
 
 LATEST_ENTRIES = 10
+CHART_DAYS = 30
 ENTRIES_PER_PAGE = 50
 # In pounds, to choose from.
 SUGGESTED_POUNDS = (25, 50, 100, 250)
@@ -30,16 +30,33 @@ _MOST_PENCE_ASKED_FOR = 10**7
 @reads
 def wallet(request: HttpRequest, access: Access) -> HttpResponse:
     """What is in the wallet, as it is now: the part that refreshes, or the page around it."""
-    part = "wallets/_figures.html" if "HX-Request" in request.headers else "wallets/wallet.html"
+    organization = selectors.wallet(access.organization_id)
+    state = _state_of(organization)
+    if is_part(request) and request.GET.get("state") == state:
+        # Nothing is swapped, and nobody's screen reader begins anew.
+        return HttpResponse(status=204)
     page = selectors.entries_page(access.organization_id, limit=LATEST_ENTRIES, cursor=None)
-    return TemplateResponse(
-        request,
-        part,
-        {
-            "access": access,
-            "wallet": selectors.wallet(access.organization_id),
-            "entries": page.rows,
-        },
+    context = {"access": access, "wallet": organization, "state": state, "entries": page.rows}
+    if is_part(request):
+        return TemplateResponse(request, "wallets/_figures.html", context | {"is_part": True})
+    days = statements.spend_by_day(organization, days=CHART_DAYS)
+    context["chart"] = charts.bars_of(days)
+    return TemplateResponse(request, "wallets/wallet.html", context)
+
+
+def _state_of(organization: Organization) -> str:
+    """What changes with whatever the part that refreshes shows."""
+    return ".".join(
+        str(figure)
+        for figure in (
+            organization.last_sequence,
+            organization.reserved_pence,
+            organization.debt_limit_pence,
+            organization.low_balance_pence,
+            organization.rate_pence_per_minute,
+            organization.billing_increment_seconds,
+            organization.status,
+        )
     )
 
 
@@ -54,7 +71,7 @@ def transactions(request: HttpRequest, access: Access) -> HttpResponse:
         access.organization_id,
         limit=ENTRIES_PER_PAGE,
         entry_type=entry_type,
-        cursor=_cursor(request.GET.get("cursor", "")),
+        cursor=cursor_or_first(request.GET.get("cursor", ""), int),
     )
     return TemplateResponse(
         request,
@@ -70,12 +87,19 @@ def transactions(request: HttpRequest, access: Access) -> HttpResponse:
     )
 
 
-def _cursor(text: str) -> Cursor | None:
-    """Where the page begins; an address that was cut short leads to the first page."""
-    try:
-        return read_cursor(text, int) if text else None
-    except ValueError:
-        return None
+@never_cache
+@require_safe
+@reads
+def entry(request: HttpRequest, access: Access, entry_id: UUID) -> HttpResponse:
+    """One entry: a page, or the part that another page shows of it."""
+    found = selectors.entry(access.organization_id, entry_id)
+    if found is None:
+        raise Http404
+    return TemplateResponse(
+        request,
+        "wallets/_entry.html" if is_part(request) else "wallets/entry.html",
+        {"access": access, "entry": found, "wallet": selectors.wallet(access.organization_id)},
+    )
 
 
 @never_cache
@@ -130,50 +154,8 @@ def top_up_status(request: HttpRequest, access: Access, topup_id: UUID) -> HttpR
     topup = selectors.topup(access.organization_id, topup_id)
     if topup is None:
         raise Http404
-    is_part = "HX-Request" in request.headers
     return TemplateResponse(
         request,
-        "wallets/_top_up_status.html" if is_part else "wallets/top_up_status.html",
+        "wallets/_top_up_status.html" if is_part(request) else "wallets/top_up_status.html",
         {"access": access, "topup": topup, "wallet": selectors.wallet(access.organization_id)},
     )
-
-
-@never_cache
-@require_http_methods(["GET", "HEAD", "POST"])
-@spends
-def auto_recharge(request: HttpRequest, access: Access) -> HttpResponse:
-    """When the wallet tops itself up."""
-    form = AutoRechargeForm(request.POST or None, initial=_recharge_settings(access))
-    if request.method == "POST" and form.is_valid():
-        try:
-            recharge_settings.configure(organization_id=access.organization_id, **form.cleaned_data)
-        except recharge_settings.SettingsNotAllowed as refusal:
-            for name, sentence in refusal.problems.items():
-                form.add_error(name, sentence)
-        except recharge_settings.NoCardKept as refusal:
-            form.add_error("enabled", str(refusal))
-        else:
-            messages.success(request, "Saved.")
-            return redirect("auto-recharge")
-    return show(
-        request,
-        access,
-        "wallets/auto_recharge.html",
-        lambda: {
-            "form": form,
-            "wallet": selectors.wallet(access.organization_id),
-            "card": selectors.kept_card(access.organization_id),
-            "minimum_pence": settings.WALLET_MIN_TOPUP_PENCE,
-        },
-        400 if form.errors else 200,
-    )
-
-
-def _recharge_settings(access: Access) -> dict[str, object]:
-    wallet = selectors.wallet(access.organization_id)
-    return {
-        "enabled": wallet.auto_recharge_enabled,
-        "amount_pence": wallet.auto_recharge_amount_pence,
-        "threshold_pence": wallet.auto_recharge_threshold_pence,
-        "monthly_cap_pence": wallet.auto_recharge_monthly_cap_pence,
-    }

@@ -1,4 +1,4 @@
-"""A whole stack of its own for the tests that drive voxbilling over HTTP."""
+"""A whole stack of its own for the tests that drive voxbilling over HTTP, or in a browser."""
 
 import json
 import os
@@ -38,6 +38,23 @@ def stack_environment(data_dir):
         name: value for name, value in os.environ.items() if name not in SERVER_VARIABLES
     }
     return {**environment, "VOXBILLING_DATA_DIR": str(data_dir), "PORT": "0"}
+
+
+def open_accounts(stack, money):
+    """Organizations with this money, by name: see tests/e2e/open_accounts.py."""
+    opened = subprocess.run(
+        [
+            *(sys.executable, "-m", "tests.e2e.open_accounts"),
+            *(f"{name}={pence}" for name, pence in money.items()),
+        ],
+        cwd=PROJECT_DIR,
+        env={**os.environ, **stack["env"], "DJANGO_SETTINGS_MODULE": "voxbilling.settings"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert opened.returncode == 0, opened.stderr
+    return json.loads(opened.stdout)
 
 
 @pytest.fixture(scope="session")

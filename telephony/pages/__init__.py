@@ -1,0 +1,1 @@
+"""Customers' pages about phone numbers, below /numbers/."""
