@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
     ModelAdmin = admin.ModelAdmin[Any]
     TabularInline = admin.TabularInline[Any, Any]
-    InfinitePaginator = Paginator[Any]
+    UnfoldPaginator = Paginator[Any]
     InlineFormSet = BaseInlineFormSet[Any, Any, Any]
 else:
     from unfold import admin as unfold
     from unfold import forms as unfold_forms
-    from unfold.paginator import InfinitePaginator
+    from unfold.paginator import InfinitePaginator as UnfoldPaginator
 
     ModelAdmin = unfold.ModelAdmin
     TabularInline = unfold.TabularInline
@@ -32,8 +32,11 @@ else:
 MOST_FOLLOWED = 20
 
 
-class UncountedPaginator(InfinitePaginator):
-    """Pages of a table that is too long to be counted, and no further than is worth reading."""
+class InfinitePaginator(UnfoldPaginator):
+    """Pages of a table that is too long to be counted, and no further than is worth reading.
+
+    By this name, unfold knows that there is no number of results to show.
+    """
 
     count = 10_000
 
@@ -113,7 +116,7 @@ class ReadOnlyAdmin(PoundsAdmin):
     show_full_result_count = False
     # In the order of their index, and in no other.
     sortable_by: Sequence[str] = ()
-    paginator = UncountedPaginator
+    paginator = InfinitePaginator
     list_per_page = 50
     list_max_show_all = 0
 

@@ -173,8 +173,6 @@ def _refunded(fields: dict[str, Any], _picked: dict[str, Any]) -> Fact:
 
 def _dispute(fields: dict[str, Any], picked: dict[str, Any]) -> Fact:
     kind = picked["type"]
-    # For an inquiry, Stripe takes no money. What follows of it comes as an event of its own.
-    is_inquiry = fields["status"].startswith("warning_")
     return DisputeNews(
         stripe_dispute_id=fields["id"],
         payment_intent_id=fields["payment_intent"],
@@ -182,10 +180,21 @@ def _dispute(fields: dict[str, Any], picked: dict[str, Any]) -> Fact:
         currency=fields["currency"],
         reason=fields.get("reason", "")[:100],
         is_withdrawn=kind.endswith("funds_withdrawn")
-        or (kind.endswith("created") and not is_inquiry),
+        or (kind.endswith("created") and _took_money(fields)),
         is_reinstated=kind.endswith("funds_reinstated"),
         occurred_at=datetime.fromtimestamp(picked["created"], UTC),
     )
+
+
+def _took_money(fields: dict[str, Any]) -> bool:
+    """Whether a new dispute says that Stripe has taken money for it.
+
+    It takes none for an inquiry, for one that was prevented, and of what was refunded. Where it
+    takes money later, that is an event of its own.
+    """
+    if "balance_transactions" in fields:
+        return any(moved["amount"] < 0 for moved in fields["balance_transactions"])
+    return not fields["status"].startswith(("warning_", "prevented"))
 
 
 def _refund(fields: dict[str, Any], _picked: dict[str, Any]) -> Fact:
@@ -247,6 +256,18 @@ def _whole(value: object) -> int | None:
     return value if type(value) is int and 0 <= value <= _MAX_AMOUNT else None
 
 
+def _movements(value: object) -> list[dict[str, int]] | None:
+    """What moved on Stripe's balance; taken money is below 0."""
+    if not isinstance(value, list):
+        return None
+    amounts = [value_at(each, "amount") for each in value]
+    return [
+        {"amount": amount}
+        for amount in amounts
+        if type(amount) is int and abs(amount) <= _MAX_AMOUNT
+    ]
+
+
 def _moment(value: object) -> int | None:
     # Later than 2100 is no date.
     return value if type(value) is int and 0 <= value < 4_102_444_800 else None
@@ -271,6 +292,7 @@ _OBJECT: dict[str, Any] = {
     "amount": _whole,
     "amount_total": _whole,
     "amount_refunded": _whole,
+    "balance_transactions": _movements,
     "currency": clean_text,
     "reason": clean_text,
     "failure_reason": clean_text,

@@ -29,6 +29,18 @@ def top_up(organization, pence, **changes):
     )
 
 
+def give_back(organization, pence, **changes):
+    return ledger.return_payment(
+        **{
+            "organization_id": organization.pk,
+            "amount_pence": pence,
+            "reason": "It came back",
+            "idempotency_key": fresh_key(),
+        }
+        | changes
+    )
+
+
 def buy(organization, pence, **changes):
     return ledger.check_balance_and_deduct_asset_cost(
         **{

@@ -40,6 +40,7 @@ GOOD = {
     "release_reservation": {"call_id": "held"},
     "reserve_call_credits": {"call_id": "new"},
     "resume_organization": {},
+    "return_payment": {"amount_pence": 10, "reason": "r", "idempotency_key": "k"},
     "set_debt_limit": {"debt_limit_pence": 10},
     "suspend_organization": {},
     "write_off_owed": {"amount_pence": 10, "reason": "r", "idempotency_key": "k"},

@@ -15,6 +15,7 @@ from tests.wallets.steps import (
     correct,
     expire_all_holds,
     extend,
+    give_back,
     give_up,
     recover,
     release,
@@ -49,6 +50,7 @@ RUN = {
     "release_reservation": lambda organization: release("held"),
     "reserve_call_credits": lambda organization: reserve(organization, "new"),
     "resume_organization": resume,
+    "return_payment": lambda organization: give_back(organization, 10),
     "set_debt_limit": lambda organization: set_debt_limit(organization, 10),
     "suspend_organization": suspend,
     "write_off_owed": lambda organization: write_off(organization, 10),
@@ -170,6 +172,7 @@ def test_no_command_needs_more_statements_for_a_long_history(organization):
         "write_off_owed": lambda one: write_off(one, 10),
         "set_debt_limit": lambda one: set_debt_limit(one, 10),
         "claw_back": lambda one: claw_back(one, 10),
+        "return_payment": lambda one: give_back(one, 10),
         "suspend_organization": suspend,
         "resume_organization": resume,
     }

@@ -10,7 +10,7 @@ from tests.wallets.invariants import assert_ledger_intact
 from tests.wallets.steps import buy, reserve
 from wallets import ledger
 from wallets.models import Alert, CreditTransaction, Dispute
-from wallets.payments import chargebacks, topups
+from wallets.payments import chargebacks, finding, topups
 from wallets.payments.facts import DisputeNews, Payment, PaymentNotKnown, RefundedTotal
 from wallets.selectors import ledger_differences
 
@@ -212,6 +212,40 @@ def test_given_no_recovery_by_itself_when_a_dispute_is_won_then_other_debts_stay
     assert_wallet(topup, balance=5_000, owed=49)
 
 
+def test_given_what_a_call_owes_when_a_dispute_is_won_then_it_is_paid_and_not_given_up(topup):
+    # Given a dispute that left 4,000p owed, 3,000p of it recovered, and a call that owes 49p
+    buy(topup.organization, 4_000)
+    chargebacks.disputed(DISPUTE)
+    pay(TopUpFactory(organization=topup.organization, amount_pence=3_000), "pi_2")
+    ledger.commit_reserved_credits(
+        call_id="call-1", duration_seconds=60, organization_id=topup.organization.pk
+    )
+    assert_wallet(topup, balance=0, owed=1_049)
+
+    chargebacks.disputed(REINSTATED)
+
+    given_up = CreditTransaction.objects.get(type="write_off")
+    assert given_up.owed_change_pence == -1_000
+    assert_wallet(topup, balance=3_951)
+
+
+def test_given_debts_when_a_dispute_is_won_then_nobody_is_told_of_a_wallet_that_was_low_between(
+    topup,
+):
+    chargebacks.disputed(DISPUTE)
+    ledger.commit_reserved_credits(
+        call_id="call-1", duration_seconds=92 * 60, organization_id=topup.organization.pk
+    )
+    assert_wallet(topup, balance=0, owed=4_508)
+    before = set(Alert.objects.values_list("pk", flat=True))
+
+    chargebacks.disputed(REINSTATED)
+
+    # As after a top-up: it was empty, and is low now, which is no crossing.
+    assert_wallet(topup, balance=492)
+    assert not Alert.objects.exclude(pk__in=before).exists()
+
+
 def test_given_a_payment_that_is_not_known_yet_when_disputed_then_it_is_to_be_told_again():
     topup = TopUpFactory()
 
@@ -269,3 +303,66 @@ def test_given_a_dispute_that_differs_from_its_entry_when_checked_then_it_is_fou
     Dispute.objects.update(amount_pence=4_999)
 
     assert [found.organization_id for found in ledger_differences()] == [topup.organization.pk]
+
+
+# --- A second payment of one top-up ---
+
+
+def refund_of(intent, topup, pence):
+    return chargebacks.refunded_at_stripe(
+        RefundedTotal(
+            topup_id=str(topup.pk), payment_intent_id=intent, refunded_pence=pence, currency="gbp"
+        )
+    )
+
+
+def test_given_a_second_payment_when_staff_refund_it_then_the_good_one_stays(topup):
+    pay(topup, "pi_2")
+    topup.refresh_from_db()
+    assert "refund it at Stripe" in topup.attention
+
+    heard = refund_of("pi_2", topup, 5_000)
+
+    assert "not credited" in heard.text
+    topup.refresh_from_db()
+    assert topup.attention.endswith(heard.text)
+    assert (topup.stripe_refunded_pence, topup.clawed_back_pence) == (0, 0)
+    assert_wallet(topup, balance=5_000, suspended=False)
+
+
+def test_given_a_refund_of_another_payment_before_the_credit_then_the_credit_stays_whole():
+    topup = TopUpFactory(amount_pence=5_000)
+    refund_of("pi_2", topup, 5_000)
+
+    # Which of the two is credited, nobody knows yet.
+    with pytest.raises(PaymentNotKnown):
+        refund_of("pi_1", topup, 1_000)
+    pay(topup, "pi_1")
+    assert_wallet(topup, balance=5_000, suspended=False)
+
+    refund_of("pi_1", topup, 1_000)
+    assert_wallet(topup, balance=4_000)
+
+
+# --- More than was paid ---
+
+
+def test_given_a_refund_and_a_dispute_of_all_of_it_when_both_are_taken_then_staff_see_it(topup):
+    total(5_000)
+    topup.refresh_from_db()
+    assert topup.attention == ""
+
+    chargebacks.disputed(DISPUTE)
+
+    topup.refresh_from_db()
+    assert topup.attention.startswith("10000p were taken back of this payment of 5000p")
+    assert_wallet(topup, balance=0, owed=5_000)
+
+
+def test_given_many_sentences_for_staff_then_each_is_kept_in_full(topup):
+    sentences = [f"The refund re_1Qabcdefghijklmnopqrstuvwx{n} came back. " * 2 for n in range(20)]
+    for sentence in sentences:
+        finding.look_at(topup, sentence.strip())
+
+    topup.refresh_from_db()
+    assert all(sentence.strip() in topup.attention for sentence in sentences)

@@ -1,6 +1,7 @@
 """Refunds by staff: taken from the wallet, given back by Stripe, and never neither nor both."""
 
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -343,6 +344,26 @@ def test_given_a_refund_from_outside_that_comes_back_when_told_then_staff_see_it
     assert not heard.usable
     topup.refresh_from_db()
     assert "re_9" in topup.attention
+
+
+def test_given_one_of_ours_that_came_back_when_another_is_made_outside_then_staff_see_it(
+    fake_stripe, topup, give
+):
+    """Stripe's total says the same before and after: whether it was taken, nobody can tell."""
+    refund = give(5_000)
+    total(5_000)
+    refunds.heard(news(refund, "failed", stripe_refund_id=refund.stripe_refund_id))
+    assert_state(topup, balance=5_000, refunded=0)
+
+    from_outside = replace(news(refund, "succeeded", stripe_refund_id="re_9"), refund_id="")
+    heard = refunds.heard(from_outside)
+    total(5_000)
+
+    assert not heard.usable
+    topup.refresh_from_db()
+    assert topup.attention == heard.text
+    assert "re_9 of 5000p was made outside" in topup.attention
+    assert_state(topup, balance=5_000, refunded=0)
 
 
 def test_given_what_is_owed_when_a_refund_is_reversed_then_it_is_paid_first(

@@ -124,6 +124,9 @@ class StripePayment:
         dispute_id: str | None = None,
         **fields: Any,
     ) -> Event:
+        amount = self.amount if amount is None else amount
+        moved = [] if status.startswith(("warning_", "prevented")) else [-amount]
+        moved += [amount] if kind == "funds_reinstated" else []
         return event(
             f"charge.dispute.{kind}",
             {
@@ -131,7 +134,11 @@ class StripePayment:
                 "object": "dispute",
                 "payment_intent": self.id,
                 "charge": f"ch_{self.id}",
-                "amount": self.amount if amount is None else amount,
+                "amount": amount,
+                "balance_transactions": [
+                    {"id": "txn_1", "object": "balance_transaction", "amount": each, "net": each}
+                    for each in moved
+                ],
                 "currency": self.currency,
                 "reason": "fraudulent",
                 "status": status,

@@ -293,6 +293,50 @@ def test_given_an_event_of_a_type_that_nobody_needs_when_posted_then_it_is_passe
 # --- Errors ---
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"status": "prevented", "balance_transactions": []},
+        {"status": "warning_needs_response", "balance_transactions": []},
+        # After a full refund, there is nothing left to take.
+        {"status": "needs_response", "balance_transactions": []},
+        {"status": "won", "balance_transactions": [{"amount": 5_000}]},
+    ],
+)
+def test_given_a_dispute_for_which_stripe_takes_nothing_when_posted_then_nothing_is_taken(
+    post, payment, topup, fields
+):
+    post(payment.intent())
+
+    post(payment.dispute(**fields))
+
+    topup.organization.refresh_from_db()
+    assert (topup.organization.balance_pence, topup.organization.is_suspended) == (5_000, False)
+
+
+@pytest.mark.parametrize("kind", ["created", "funds_withdrawn"])
+def test_given_a_dispute_for_which_stripe_takes_money_when_posted_then_it_is_taken(
+    post, payment, topup, kind
+):
+    post(payment.intent())
+
+    post(payment.dispute(kind))
+
+    topup.organization.refresh_from_db()
+    assert (topup.organization.balance_pence, topup.organization.is_suspended) == (0, True)
+
+
+def test_given_a_new_dispute_that_says_nothing_of_money_when_read_then_its_status_decides(payment):
+    def is_withdrawn(status):
+        told = payment.dispute(status=status)
+        del told["data"]["object"]["balance_transactions"]
+        return stripe_events.read(told).fact.is_withdrawn
+
+    assert is_withdrawn("needs_response")
+    assert not is_withdrawn("warning_needs_response")
+    assert not is_withdrawn("prevented")
+
+
 def test_given_a_dispute_before_its_payment_when_retried_then_it_is_taken(post, payment, topup):
     assert post(payment.dispute()).status_code == 200
     dispute = stored()

@@ -23,7 +23,7 @@ from wallets.errors import (
 from wallets.ledger.arguments import MAX_AMOUNT_PENCE, MAX_DESCRIPTION_LENGTH
 from wallets.ledger.assets import check_balance_and_deduct_asset_cost
 from wallets.ledger.corrections import correct_settlement
-from wallets.ledger.credits import add_credits, adjust_balance, claw_back
+from wallets.ledger.credits import add_credits, adjust_balance, claw_back, return_payment
 from wallets.ledger.displacement import give_up_call_id
 from wallets.ledger.expiry import cleanup_expired_reservations
 from wallets.ledger.holds import extend_reservation, release_reservation, reserve_call_credits
@@ -59,6 +59,7 @@ __all__ = [
     "release_reservation",
     "reserve_call_credits",
     "resume_organization",
+    "return_payment",
     "set_debt_limit",
     "suspend_organization",
     "write_off_owed",

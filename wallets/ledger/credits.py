@@ -13,7 +13,7 @@ from wallets.ledger.arguments import (
     check_range,
     stored_key,
 )
-from wallets.ledger.owed import recover_from_topup
+from wallets.ledger.owed import recover_from
 from wallets.ledger.posting import (
     append_entry,
     find_entry,
@@ -29,6 +29,9 @@ from wallets.results import Posting
 
 Type = CreditTransaction.Type
 Direction = CreditTransaction.Direction
+
+_PAID_FROM_TOPUP = "Owed before, paid from a top-up"
+_PAID_FROM_RETURN = "Owed before, paid from money that came back"
 
 
 @transaction.atomic
@@ -57,6 +60,28 @@ def add_credits(
         description=description,
         key=stored_key("credit", idempotency_key),
         created_by_id=created_by_id,
+        owed_is_paid=_PAID_FROM_TOPUP if credit_type == Type.TOPUP else "",
+    )
+
+
+@transaction.atomic
+def return_payment(
+    *, organization_id: UUID | str, amount_pence: int, reason: str, idempotency_key: str
+) -> Posting:
+    """Credit, by an adjustment, money that was taken back and has returned.
+
+    What is owed is paid from it at once, as from a top-up. The figures returned are those of the
+    credit. Raises OrganizationNotFound, IdempotencyConflict.
+    """
+    return _credit_or_debit(
+        organization_id=organization_id,
+        entry_type=Type.ADJUSTMENT,
+        direction=Direction.CREDIT,
+        amount_pence=amount_pence,
+        description=reason,
+        key=stored_key("adjustment", idempotency_key),
+        created_by_id=None,
+        owed_is_paid=_PAID_FROM_RETURN,
     )
 
 
@@ -131,7 +156,9 @@ def _credit_or_debit(
     description: str,
     key: str,
     created_by_id: int | None,
+    owed_is_paid: str = "",
 ) -> Posting:
+    """`owed_is_paid` describes the entry that pays what is owed; without it, nothing is paid."""
     check_amount(amount_pence)
     check_description(description)
     check_created_by(created_by_id)
@@ -150,7 +177,7 @@ def _credit_or_debit(
         description=description,
         created_by_id=created_by_id,
     )
-    if entry_type == Type.TOPUP:
-        recover_from_topup(organization, entry)
+    if owed_is_paid:
+        recover_from(entry, organization, owed_is_paid)
     save_organization(organization)
     return posting(entry, duplicate=False)

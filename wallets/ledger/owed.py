@@ -74,8 +74,8 @@ def write_off_owed(
     )
 
 
-def recover_from_topup(organization: Organization, topup: CreditTransaction) -> None:
-    """Pay what is owed from a top-up that was just made, as far as the effective balance reaches.
+def recover_from(credit: CreditTransaction, organization: Organization, description: str) -> None:
+    """Pay what is owed from a credit that was just made, as far as the effective balance reaches.
 
     Part of that command: the organization is locked and saved by it. If staff turned it off for
     the organization, nothing is paid.
@@ -89,8 +89,8 @@ def recover_from_topup(organization: Organization, topup: CreditTransaction) -> 
         direction=CreditTransaction.Direction.DEBIT,
         amount_pence=amount_pence,
         owed_change_pence=-amount_pence,
-        key=stored_key("topup_recovery", str(topup.pk)),
-        description="Owed before, paid from a top-up",
+        key=stored_key("topup_recovery", str(credit.pk)),
+        description=description,
     )
 
 

@@ -119,8 +119,8 @@ class TopUp(models.Model):
     clawed_back_pence = models.BigIntegerField(
         default=0, help_text="Taken from the wallet for refunds from outside, in pence."
     )
-    attention = models.CharField(
-        max_length=500, blank=True, help_text="What staff should look at; empty when all is well."
+    attention = models.TextField(
+        blank=True, help_text="What staff should look at; empty when all is well."
     )
     created_at = models.DateTimeField()
     asked_at = models.DateTimeField(

@@ -21,7 +21,6 @@ from wallets.payments.facts import (
     RefundedTotal,
 )
 from wallets.payments.finding import find_topup, lock_topup, look_at
-from wallets.payments.giving_back import give_back
 from wallets.payments.stripe_client import CURRENCY
 
 _DISPUTED = "Your bank took the payment back, because it was disputed."
@@ -30,11 +29,23 @@ _REFUNDED = "The payment was refunded outside of your account here."
 
 @transaction.atomic
 def refunded_at_stripe(fact: RefundedTotal) -> Heard:
-    """Hear how much of a payment was given back in all, by staff here or by anybody elsewhere."""
+    """Hear how much of a payment was given back in all, by staff here or by anybody elsewhere.
+
+    Raises PaymentNotKnown while it may yet turn out which of its payments the top-up is.
+    """
     found = find_topup(topup_id=fact.topup_id, payment_intent_id=fact.payment_intent_id)
     if found is None:
         return NOT_OURS
     organization, topup = lock_topup(found)
+    if topup.stripe_payment_intent_id not in (None, fact.payment_intent_id):
+        if not topup.is_paid:
+            raise PaymentNotKnown(fact.payment_intent_id)
+        sentence = (
+            f"Of the payment {fact.payment_intent_id}, which was not credited, "
+            f"{fact.refunded_pence} {fact.currency} were refunded at Stripe."
+        )
+        look_at(topup, sentence)
+        return Heard(text=sentence, organization_id=organization.pk)
     if fact.currency != CURRENCY or fact.refunded_pence > topup.amount_pence:
         return _unbelievable(
             topup,
@@ -112,6 +123,19 @@ def settle(topup: TopUp) -> None:
             and not dispute.is_given_back
         ):
             _return(topup, dispute, dispute.claw_back)
+    _flag_if_too_much_was_taken(topup)
+
+
+def _flag_if_too_much_was_taken(topup: TopUp) -> None:
+    disputed = topup.disputes.filter(claw_back__isnull=False, is_given_back=False)
+    disputed_pence = disputed.aggregate(sum=Sum("amount_pence"))["sum"] or 0
+    taken_pence = topup.refunded_pence + topup.clawed_back_pence + disputed_pence
+    if taken_pence > topup.amount_pence:
+        look_at(
+            topup,
+            f"{taken_pence}p were taken back of this payment of {topup.amount_pence}p: compare "
+            "with Stripe, and adjust the balance by hand if it took less.",
+        )
 
 
 def _claw_back_refunds(topup: TopUp) -> None:
@@ -148,7 +172,7 @@ def _take(topup: TopUp, dispute: Dispute) -> None:
 def _return(topup: TopUp, dispute: Dispute, claw_back: CreditTransaction) -> None:
     key = f"dispute:{dispute.pk}"
     organization = lock_organization(topup.organization_id)
-    given_up_pence = min(claw_back.owed_change_pence, organization.owed_pence)
+    given_up_pence = min(_owed_of(claw_back), organization.owed_pence)
     if given_up_pence > 0:
         ledger.write_off_owed(
             organization_id=organization.pk,
@@ -157,14 +181,26 @@ def _return(topup: TopUp, dispute: Dispute, claw_back: CreditTransaction) -> Non
             idempotency_key=key,
         )
     if dispute.amount_pence > given_up_pence:
-        give_back(
-            organization,
+        ledger.return_payment(
+            organization_id=organization.pk,
             amount_pence=dispute.amount_pence - given_up_pence,
             reason="Disputed payment came back",
-            key=key,
+            idempotency_key=key,
         )
     dispute.is_given_back = True
     dispute.save(update_fields=["is_given_back"])
+
+
+def _owed_of(claw_back: CreditTransaction) -> int:
+    """What a claw-back left owed and was not recovered since: what was owed first is paid first."""
+    since = CreditTransaction.objects.filter(
+        organization_id=claw_back.organization_id,
+        sequence__gt=claw_back.sequence,
+        type=CreditTransaction.Type.RECOVERY,
+    )
+    recovered_pence = since.aggregate(sum=Sum("amount_pence"))["sum"] or 0
+    paid_pence = max(recovered_pence - claw_back.owed_before_pence, 0)
+    return max(claw_back.owed_change_pence - paid_pence, 0)
 
 
 def _claw_back(topup: TopUp, amount_pence: int, *, description: str, key: str, reason: str) -> UUID:

@@ -31,6 +31,5 @@ def look_at(topup: TopUp, sentence: str) -> None:
     """Have staff look at a locked top-up; a sentence is added once."""
     if sentence in topup.attention:
         return
-    longest = TopUp._meta.get_field("attention").max_length
-    topup.attention = f"{topup.attention} {sentence}".strip()[:longest]
+    topup.attention = f"{topup.attention} {sentence}".strip()
     topup.save(update_fields=["attention"])

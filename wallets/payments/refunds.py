@@ -16,7 +16,6 @@ from wallets.models import Organization, Refund, TopUp
 from wallets.payments import chargebacks, stripe_client
 from wallets.payments.facts import NOT_OURS, Heard, RefundNews
 from wallets.payments.finding import find_topup, lock_topup, look_at
-from wallets.payments.giving_back import give_back
 from wallets.payments.stripe_client import RefundAtStripe
 from wallets.payments.sweeping import in_time
 
@@ -218,7 +217,6 @@ def _adopt(known: Refund, at_stripe: RefundAtStripe) -> Organization:
     elif at_stripe.status in _CAME_BACK:
         if refund.status != Status.RETURNED:
             _put_back(
-                organization,
                 topup,
                 refund,
                 Status.RETURNED,
@@ -235,20 +233,19 @@ def _adopt(known: Refund, at_stripe: RefundAtStripe) -> Organization:
 @transaction.atomic
 def _reverse(debited: Refund, failure: str) -> None:
     """Put the money back into the wallet: Stripe will not make this refund."""
-    organization, topup, refund = _lock(debited)
+    _, topup, refund = _lock(debited)
     if refund.status == Status.DEBITED:
-        _put_back(organization, topup, refund, Status.REVERSED, failure)
+        _put_back(topup, refund, Status.REVERSED, failure)
 
 
-def _put_back(
-    organization: Organization, topup: TopUp, refund: Refund, status: Status, failure: str
-) -> None:
-    refund.reversal = give_back(
-        organization,
+def _put_back(topup: TopUp, refund: Refund, status: Status, failure: str) -> None:
+    posting = ledger.return_payment(
+        organization_id=refund.organization_id,
         amount_pence=refund.amount_pence,
         reason="Refund did not succeed: back in the wallet",
-        key=f"refund_reversal:{refund.pk}",
+        idempotency_key=f"refund_reversal:{refund.pk}",
     )
+    refund.reversal_id = posting.transaction_id
     refund.status = status
     refund.failure = failure[: Refund._meta.get_field("failure").max_length]
     refund.work_due_at = None
@@ -292,12 +289,21 @@ def _from_outside(fact: RefundNews) -> Heard:
     found = find_topup(topup_id="", payment_intent_id=fact.payment_intent_id)
     if found is None:
         return NOT_OURS
-    if fact.status not in _CAME_BACK:
-        return Heard(
-            text="A refund from outside: the payment's total tells of it.",
-            organization_id=found.organization_id,
-        )
     organization, topup = lock_topup(found)
+    if fact.status not in _CAME_BACK:
+        if not topup.refunds.filter(status=Status.RETURNED).exists():
+            return Heard(
+                text="A refund from outside: the payment's total tells of it.",
+                organization_id=organization.pk,
+            )
+        # The total fell when ours came back, or did not: it does not say what is new.
+        sentence = (
+            f"The refund {fact.stripe_refund_id} of {fact.amount_pence}p was made outside after "
+            "one from here came back from the bank: if it was not clawed back, adjust the balance "
+            "by hand."
+        )
+        look_at(topup, sentence)
+        return Heard(text=sentence, usable=False, organization_id=organization.pk)
     sentence = (
         f"The refund {fact.stripe_refund_id} of {fact.amount_pence}p from outside came back from "
         "the bank: if it was clawed back, adjust the balance by hand."

@@ -144,6 +144,9 @@ def credit(payment: Payment) -> Heard:
     )
     topup.status = Status.PAID
     topup.entry_id = posting.transaction_id
+    if topup.stripe_payment_intent_id not in (None, payment.payment_intent_id):
+        # What was heard of refunds was of another payment for this top-up.
+        topup.stripe_refunded_pence = 0
     topup.stripe_payment_intent_id = payment.payment_intent_id
     topup.finished_at = now
     topup.failure_code = topup.failure = ""
