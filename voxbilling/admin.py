@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
     ModelAdmin = admin.ModelAdmin[Any]
     TabularInline = admin.TabularInline[Any, Any]
-    UnfoldPaginator = Paginator[Any]
+    InfinitePaginator = Paginator[Any]
     InlineFormSet = BaseInlineFormSet[Any, Any, Any]
 else:
     from unfold import admin as unfold
     from unfold import forms as unfold_forms
-    from unfold.paginator import InfinitePaginator as UnfoldPaginator
+    from unfold.paginator import InfinitePaginator
 
     ModelAdmin = unfold.ModelAdmin
     TabularInline = unfold.TabularInline
@@ -32,11 +32,8 @@ else:
 MOST_FOLLOWED = 20
 
 
-class InfinitePaginator(UnfoldPaginator):
-    """Pages of a table that is too long to be counted, and no further than is worth reading.
-
-    By this name, unfold knows that there is no number of results to show.
-    """
+class UncountedPaginator(InfinitePaginator):
+    """Pages of a table that is too long to be counted, and no further than is worth reading."""
 
     count = 10_000
 
@@ -116,7 +113,7 @@ class ReadOnlyAdmin(PoundsAdmin):
     show_full_result_count = False
     # In the order of their index, and in no other.
     sortable_by: Sequence[str] = ()
-    paginator = InfinitePaginator
+    paginator = UncountedPaginator
     list_per_page = 50
     list_max_show_all = 0
 
