@@ -1,8 +1,8 @@
 """What the apps' admin pages share."""
 
 import uuid
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.admin.utils import help_text_for_field
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
     ModelAdmin = admin.ModelAdmin[Any]
     TabularInline = admin.TabularInline[Any, Any]
-    InfinitePaginator = Paginator[Any]
+    Uncounted = Paginator[Any]
     InlineFormSet = BaseInlineFormSet[Any, Any, Any]
 else:
     from unfold import admin as unfold
     from unfold import forms as unfold_forms
-    from unfold.paginator import InfinitePaginator
+    from unfold.paginator import InfinitePaginator as Uncounted
 
     ModelAdmin = unfold.ModelAdmin
     TabularInline = unfold.TabularInline
@@ -32,8 +32,11 @@ else:
 MOST_FOLLOWED = 20
 
 
-class UncountedPaginator(InfinitePaginator):
-    """Pages of a table that is too long to be counted, and no further than is worth reading."""
+class InfinitePaginator(Uncounted):
+    """Pages of a table that is too long to be counted, and no further than is worth reading.
+
+    By its name unfold knows that its count is none, and shows none.
+    """
 
     count = 10_000
 
@@ -112,10 +115,11 @@ class ReadOnlyAdmin(PoundsAdmin):
 
     show_full_result_count = False
     # In the order of their index, and in no other.
-    sortable_by: Sequence[str] = ()
-    paginator = UncountedPaginator
+    sortable_by: ClassVar[list[str]] = []
+    paginator = InfinitePaginator
     list_per_page = 50
     list_max_show_all = 0
+    list_disable_select_all = True
 
     def has_add_permission(self, _request: HttpRequest, *_args: Any) -> bool:
         return False

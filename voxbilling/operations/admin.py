@@ -23,7 +23,7 @@ admin.site.disable_action("delete_selected")
 
 
 @admin.register(User)
-class StaffUserAdmin(PeopleAdmin, RecordedAdmin):
+class StaffUserAdmin(PeopleAdmin, RecordedAdmin):  # type: ignore[misc] # another get_form
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
