@@ -77,22 +77,12 @@ def settle_missing_reports() -> int:
     return asked
 
 
-def ask_now(vapi_call_ids: Sequence[str]) -> list[str]:
-    """Ask Vapi about these calls, and do what its records say; what became of each, in a sentence.
-
-    For staff, who wait for it: also about a call that nobody could be billed for.
-    """
-    return [f"{vapi_call_id}: {_ask_now(vapi_call_id)}" for vapi_call_id in vapi_call_ids]
-
-
-def _ask_now(vapi_call_id: str) -> str:
-    try:
-        outcome = apply(get_call(vapi_call_id))
-    except VapiRequestFailed as failure:
-        return str(failure)
+def bill_unbilled(record: CallRecord) -> Outcome:
+    """Do what Vapi's record says of a call that nobody could be billed for; for staff."""
+    outcome = apply(record)
     if outcome.usable:
-        UnbilledCall.objects.filter(pk=vapi_call_id).delete()
-    return outcome.text
+        UnbilledCall.objects.filter(pk=record.id).delete()
+    return outcome
 
 
 @atomic_against_other_organizations

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
 from sentry_sdk.utils import BadDsn, Dsn
 
 from voxbilling import logs, redaction
@@ -138,6 +139,8 @@ if not SITE_URL.startswith(("https://", "http://") if DEBUG else "https://"):
 DATA_DIR = data_dir()
 
 INSTALLED_APPS = [
+    # Before the admin, whose templates it replaces.
+    "unfold",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -173,6 +176,41 @@ MIDDLEWARE = [
     "voxbilling.content_security.ContentSecurityMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
+
+UNFOLD = {
+    "SITE_TITLE": "voxbilling",
+    "SITE_HEADER": "voxbilling",
+    "SITE_ICON": lambda _request: static("voxbilling/icon.svg"),
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": lambda _request: static("voxbilling/icon.svg"),
+        }
+    ],
+    # The green of customers' pages, by lightness.
+    "COLORS": {
+        "primary": {
+            "50": "#eef7f4",
+            "100": "#d6ebe4",
+            "200": "#aed7ca",
+            "300": "#8fcfbd",
+            "400": "#6cc5b0",
+            "500": "#4fae98",
+            "600": "#1f6f5f",
+            "700": "#1f5d50",
+            "800": "#1a4a40",
+            "900": "#163c34",
+            "950": "#0c231e",
+        },
+    },
+    "SHOW_VIEW_ON_SITE": False,
+    "DASHBOARD_CALLBACK": "voxbilling.operations.dashboard.show",
+    "SIDEBAR": {
+        "show_search": False,
+        "navigation": "voxbilling.operations.navigation.groups",
+    },
+}
 
 ROOT_URLCONF = "voxbilling.urls"
 WSGI_APPLICATION = "voxbilling.wsgi.application"

@@ -136,11 +136,15 @@ def replay(event_id: UUID) -> dict[str, Any] | None:
     Safe for a message that was processed: a call is authorized once and settled once, and a payment
     is credited once.
     """
+    make_due(event_id)
+    return process(event_id)
+
+
+def make_due(event_id: UUID) -> None:
+    """Have a message processed once more, by whoever comes first."""
     WebhookEvent.objects.filter(pk=event_id).update(
         status=Status.PENDING, next_attempt_at=timezone.now(), attempts=0
     )
-    with logs.about(event_id=event_id):
-        return process(event_id)
 
 
 def _event(source: Source, *, identity: bytes, kind: str, **fields: Any) -> WebhookEvent:

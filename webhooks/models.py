@@ -36,6 +36,7 @@ class WebhookEvent(models.Model):
         null=True,
         blank=True,
         related_name="webhook_events",
+        db_index=False,
         help_text="Known once the message has been processed.",
     )
     payload = models.JSONField()
@@ -67,6 +68,9 @@ class WebhookEvent(models.Model):
                 condition=Q(status="processed"),
                 name="idx_webhook_events_done",
             ),
+            # Staff's lists.
+            models.Index(fields=["status", "received_at"], name="idx_webhook_events_status"),
+            models.Index(fields=["organization", "received_at"], name="idx_webhook_events_org"),
         ]
         constraints = [
             models.CheckConstraint(
