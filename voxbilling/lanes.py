@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 import structlog
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template.loader import render_to_string
 
 from voxbilling.capacity import OTHER_PLACES, PROVIDER_PLACES, WAITING_PER_LANE, WEBHOOK_PLACES
 
@@ -117,4 +118,4 @@ def _busy(request: HttpRequest) -> HttpResponse:
     headers = {"Retry-After": str(_RETRY_AFTER_SECONDS)}
     if request.path.startswith("/api/"):
         return JsonResponse({"error": _BUSY, "code": "busy"}, status=503, headers=headers)
-    return HttpResponse(_BUSY, status=503, headers=headers, content_type="text/plain")
+    return HttpResponse(render_to_string("503.html"), status=503, headers=headers)

@@ -98,7 +98,7 @@ def test_given_all_places_taken_then_the_next_of_the_kind_waits_for_one(server):
     [
         (PROVIDER, "application/json"),
         ("/api/billing/wallet/topup", "application/json"),
-        ("/wallet/top-up/", "text/plain"),
+        ("/wallet/top-up/", "text/html; charset=utf-8"),
     ],
 )
 def test_given_a_lane_that_stands_still_then_who_waits_is_told_to_come_back(

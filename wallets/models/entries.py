@@ -18,19 +18,19 @@ class CreditTransaction(models.Model):
         DEBIT = "debit"
 
     class Type(models.TextChoices):
-        TOPUP = "topup"
-        CALL_DEDUCTION = "call_deduction"
+        TOPUP = "topup", "Top-up"
+        CALL_DEDUCTION = "call_deduction", "Call"
         REFUND = "refund"
         ADJUSTMENT = "adjustment"
         BONUS = "bonus"
-        PHONE_PROVISIONING = "phone_provisioning"
+        PHONE_PROVISIONING = "phone_provisioning", "Number bought"
         PHONE_NUMBER = "phone_number"
-        NUMBER_RENTAL = "number_rental"
-        DID = "did"
-        LICENSE = "license"
-        CLAWBACK = "clawback"
-        RECOVERY = "recovery"
-        WRITE_OFF = "write_off"
+        NUMBER_RENTAL = "number_rental", "Number rent"
+        DID = "did", "Direct dial number"
+        LICENSE = "license", "Licence"
+        CLAWBACK = "clawback", "Claw-back"
+        RECOVERY = "recovery", "Owed, paid"
+        WRITE_OFF = "write_off", "Owed, written off"
 
     CREDIT_TYPES = frozenset({Type.TOPUP, Type.REFUND, Type.BONUS})
     ASSET_TYPES = frozenset(
