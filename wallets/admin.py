@@ -11,7 +11,7 @@ from django.urls import URLPattern, path
 from django.utils.html import format_html_join
 
 from voxbilling.admin import InlineFormSet, ReadOnlyAdmin
-from wallets import ledger_check
+from wallets import checking
 from wallets.alerts.admin import AlertRecipients
 from wallets.ledger.reservations import find_reservations
 from wallets.models import (
@@ -142,8 +142,8 @@ class OrganizationAdmin(Commands, RecordedAdmin):
         context = {
             **self.admin_site.each_context(request),
             "title": "Ledger check",
-            "differences": ledger_check.check() if request.method == "POST" else None,
-            "last": ledger_check.last_check(),
+            "differences": checking.check() if request.method == "POST" else None,
+            "last": checking.last_check(),
             "opts": self.opts,
         }
         return TemplateResponse(request, "admin/staff/ledger_check.html", context)

@@ -6,7 +6,7 @@ import structlog
 from celery import shared_task
 
 from voxbilling import logs
-from wallets import ledger_check
+from wallets import checking
 from wallets.alerts.sending import send_due
 from wallets.payments import asking, cards, recharge, refunds
 
@@ -16,7 +16,7 @@ logger = structlog.get_logger(__name__)
 @shared_task
 def check_ledger() -> int:
     """Log an error for every figure that differs from its entries; returns how many."""
-    differences = ledger_check.check()
+    differences = checking.check()
     for difference in differences:
         logger.error(
             "ledger_difference",

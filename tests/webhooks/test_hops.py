@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.core.signals import request_started
 from django.db import connection
+from django.db.models.signals import post_migrate
 from django.dispatch import Signal
 from django.test.utils import CaptureQueriesContext
 
@@ -107,7 +108,13 @@ def test_given_all_signals_of_django_when_listed_then_no_receiver_is_ours() -> N
     assert request_started in signals
     assert receivers(request_started)
 
-    listening = [receiver for signal in signals for receiver in receivers(signal)]
+    # Staff's groups are made after a migration, which no message passes.
+    listening = [
+        receiver
+        for signal in signals
+        if signal is not post_migrate
+        for receiver in receivers(signal)
+    ]
 
     assert [receiver for receiver in listening if ours(receiver.__module__)] == []
 

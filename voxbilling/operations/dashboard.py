@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from calls.selectors import call_figures
 from voxbilling.operations import business
+from wallets.checking import last_check
 from wallets.formats import pounds
-from wallets.ledger_check import last_check
 
 
 @dataclass(frozen=True, kw_only=True)
