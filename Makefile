@@ -12,7 +12,7 @@ help:
 	@echo "make verify     prove a stack of its own to be whole"
 	@echo "make load-test  many requests at once on a stack of its own (ARGS='--provisions 1000')"
 	@echo "make test       the test suite (ARGS='-k name'); test-unit and test-e2e are its parts"
-	@echo "make check      lint, formatting, types, import layers, migrations, API schema, deployment checks"
+	@echo "make check      lint, formatting, types, import layers, migrations, API schema, deployment checks, vulnerable packages"
 	@echo "make schema     record what the migrations make, after adding one"
 	@echo "make lock       write the requirements files anew from pyproject.toml"
 
@@ -74,6 +74,7 @@ check: setup
 	$(CHECK_ENV) $(NO_DATABASE) $(PY) manage.py makemigrations --check --dry-run
 	$(CHECK_ENV) $(PY) manage.py spectacular --validate --fail-on-warn --file /dev/null
 	$(PRODUCTION_ENV) $(PY) manage.py check --deploy --fail-level WARNING
+	$(PY) .ci/audit.py
 
 schema: setup
 	@$(PY) manage.py record_schema

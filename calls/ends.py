@@ -176,11 +176,12 @@ def _record(failures: Mapping[UUID, str | None]) -> None:
         if failure is None:
             call.end_sent_at = now
         elif call.ended_at is None:
-            logger.warning("call_end_failed", call_id=call.call_id, failure=failure)
+            facts = {"call_id": call.call_id, "organization_id": str(call.organization_id)}
+            logger.warning("call_end_failed", **facts, failure=failure)
             pause = SHORTEST_PAUSE * 2 ** (min(call.end_attempts, ATTEMPTS_BEFORE_ATTENTION) - 1)
             call.end_retry_at = now + min(pause, LONGEST_PAUSE)
             if call.end_attempts == ATTEMPTS_BEFORE_ATTENTION:
-                logger.error("call_cannot_be_ended", call_id=call.call_id, failure=failure)
+                logger.error("call_cannot_be_ended", **facts, failure=failure)
                 call.add_attention(f"This call must end and could not be ended: {failure}")
     sweep_at(call.end_retry_at for call in calls)
     Call.objects.bulk_update(calls, ["end_attempts", "end_retry_at", "end_sent_at", "attention"])

@@ -18,6 +18,7 @@ from calls.references import CallReference
 from calls.secrets import encrypt_control_url
 from telephony import selectors as telephony
 from telephony.models import Assistant, PhoneNumber
+from voxbilling import logs
 from wallets import ledger
 from wallets.ledger.reservations import find_reservation
 from wallets.locks import lock_organization
@@ -76,7 +77,17 @@ def lock_call(reference: CallReference) -> LockedCall | None:
         return None
     if reference.control_url and not call.is_over:
         call.control_url_encrypted = encrypt_control_url(reference.control_url)
+    log_call(call)
     return LockedCall(call=call, organization=organizations[call.organization_id])
+
+
+def log_call(call: Call) -> None:
+    """Have the log say from now on which call it is about, and whose."""
+    logs.learn(
+        call_id=call.call_id,
+        vapi_call_id=call.vapi_call_id,
+        organization_id=call.organization_id,
+    )
 
 
 def lock_calls(calls: QuerySet[Call]) -> QuerySet[Call]:

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from calls import ends
-from calls.identity import find_call
+from calls.identity import find_call, log_call
 from calls.models import Call
 from telephony.models import VAPI_MAX_DURATION_SECONDS
 from wallets import ledger
@@ -85,6 +85,7 @@ def check_status(
 
     organization = lock_organization(call.organization_id)
     call = Call.objects.select_for_update(no_key=True).get(pk=call.pk)
+    log_call(call)
     return enforce(call, organization, reported_elapsed_seconds=reported_elapsed_seconds)
 
 

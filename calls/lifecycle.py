@@ -21,6 +21,7 @@ from calls.models import Call
 from calls.outcomes import NOBODY_PAYS, Outcome
 from calls.references import CallReference
 from telephony.models import VAPI_MAX_DURATION_SECONDS, VAPI_MIN_DURATION_SECONDS
+from voxbilling.counts import AUTHORIZATIONS
 from wallets import ledger
 from wallets.pricing import connected_seconds, usd_to_pence
 from wallets.selectors import reservation_of_call
@@ -94,10 +95,14 @@ def authorize(
 
 
 def _hold(locked: LockedCall, payable_seconds: int, *, lowest_seconds: int) -> str:
-    """Hold the money of a call; returns why it cannot be held, or nothing.
+    """Hold the money of a call; returns why it cannot be held, or nothing."""
+    refused_because = _try_to_hold(locked, payable_seconds, lowest_seconds)
+    AUTHORIZATIONS.add("refused" if refused_because else "authorized")
+    return refused_because
 
-    Decided before anything is held, so that a refused call leaves no hold behind.
-    """
+
+def _try_to_hold(locked: LockedCall, payable_seconds: int, lowest_seconds: int) -> str:
+    # Decided before anything is held, so that a refused call leaves no hold behind.
     if locked.organization.is_suspended:
         return "The organization is suspended."
     if payable_seconds < lowest_seconds + settings.KILL_LEAD_SECONDS:

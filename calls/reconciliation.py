@@ -21,6 +21,7 @@ from calls.models import Call, UnbilledCall, VapiReading
 from calls.outcomes import Outcome
 from calls.references import CallReference
 from telephony.vapi_calls import CallRecord, CallUnknown, VapiBusy, VapiRequestFailed, get_call
+from voxbilling import logs
 from wallets import ledger
 from wallets.locks import atomic_against_other_organizations, lock_organization
 from wallets.selectors import HoldKey, holds_expiring, reservation_of_call
@@ -76,22 +77,12 @@ def settle_missing_reports() -> int:
     return asked
 
 
-def ask_now(vapi_call_ids: Sequence[str]) -> list[str]:
-    """Ask Vapi about these calls, and do what its records say; what became of each, in a sentence.
-
-    For staff, who wait for it: also about a call that nobody could be billed for.
-    """
-    return [f"{vapi_call_id}: {_ask_now(vapi_call_id)}" for vapi_call_id in vapi_call_ids]
-
-
-def _ask_now(vapi_call_id: str) -> str:
-    try:
-        outcome = apply(get_call(vapi_call_id))
-    except VapiRequestFailed as failure:
-        return str(failure)
+def bill_unbilled(record: CallRecord) -> Outcome:
+    """Do what Vapi's record says of a call that nobody could be billed for; for staff."""
+    outcome = apply(record)
     if outcome.usable:
-        UnbilledCall.objects.filter(pk=vapi_call_id).delete()
-    return outcome.text
+        UnbilledCall.objects.filter(pk=record.id).delete()
+    return outcome
 
 
 @atomic_against_other_organizations
@@ -246,18 +237,23 @@ def _record_of(question: _Question) -> CallRecord | VapiRequestFailed:
 
 
 def _take_in(question: _Question, answer: CallRecord | VapiRequestFailed) -> None:
+    with logs.about(vapi_call_id=question.vapi_call_id):
+        _take_in_one(question, answer)
+
+
+def _take_in_one(question: _Question, answer: CallRecord | VapiRequestFailed) -> None:
     try:
         if isinstance(answer, CallRecord):
             outcome = apply(answer, attempts=question.attempts)
-            logger.info("vapi_asked", call_id=question.vapi_call_id, outcome=outcome.text)
+            logger.info("vapi_asked", outcome=outcome.text)
         elif isinstance(answer, CallUnknown):
             _note_unknown(question)
         else:
-            logger.warning("vapi_not_asked", call_id=question.vapi_call_id, reason=str(answer))
+            logger.warning("vapi_not_asked", reason=str(answer))
             _note_no_answer(question, answer)
     except Exception:
         # It is due again after its pause, and the others have their turn.
-        logger.exception("call_not_reconciled", call_id=question.vapi_call_id)
+        logger.exception("call_not_reconciled")
 
 
 def _heed(answers: Sequence[CallRecord | VapiRequestFailed]) -> None:

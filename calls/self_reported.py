@@ -9,7 +9,9 @@ from uuid import UUID
 from django.db.models import Q
 from django.utils import timezone
 
+from calls.identity import log_call
 from calls.models import Call
+from voxbilling import logs
 from wallets import ledger
 from wallets.ledger import IdempotencyConflict
 from wallets.locks import atomic_against_other_organizations, lock_organization
@@ -114,7 +116,11 @@ def _lock_own_call(organization_id: UUID, call_id: str, vapi_call_id: str | None
     )
     if len(found) > 1:
         raise IdempotencyConflict("These ids are those of two calls; send those of one.")
-    return found[0] if found else None
+    if not found:
+        logs.learn(call_id=call_id, vapi_call_id=vapi_call_id)
+        return None
+    log_call(found[0])
+    return found[0]
 
 
 def _learn_ids(call: Call, call_id: str, vapi_call_id: str | None) -> None:

@@ -18,6 +18,7 @@ from calls.outcomes import NOBODY_PAYS
 from telephony.selectors import find_any_phone_numbers, find_assistants
 from telephony.vapi_call_pages import pages
 from telephony.vapi_calls import CallRecord, VapiRequestFailed
+from voxbilling import logs
 from wallets.selectors import call_ids_with_reservation
 
 logger = structlog.get_logger(__name__)
@@ -94,7 +95,8 @@ def _bill(records: Sequence[CallRecord]) -> int:
             try:
                 # The list tells nothing new of a call that Vapi was asked about in vain.
                 attempts = known_call.reconcile_attempts if known_call else 0
-                reconciliation.apply(record, attempts=attempts)
+                with logs.about(vapi_call_id=record.id):
+                    reconciliation.apply(record, attempts=attempts)
                 UnbilledCall.objects.filter(pk=record.id).delete()
                 billed += 1
             except Exception as error:

@@ -1,27 +1,26 @@
 """Staff's view of assistants, phone numbers and orders of numbers."""
 
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django import forms
-from django.contrib import admin, messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib import admin
+from django.contrib.auth.models import AbstractUser
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
+from django.http import HttpRequest
 
 from telephony.models import Assistant, NumberOrder, PhoneNumber
 from telephony.releases import release_by_staff
 from telephony.rentals import released_unless_paid_by
 from telephony.selectors import find_phone_number
 from voxbilling.admin import ReadOnlyAdmin
+from wallets.staff.commands import Facts, Refused, StaffCommand
+from wallets.staff.editing import RecordedAdmin
+from wallets.staff.pages import Commands
 
 if TYPE_CHECKING:
-    AssistantModelAdmin = admin.ModelAdmin[Assistant]
-    PhoneNumberModelAdmin = admin.ModelAdmin[PhoneNumber]
     PhoneNumberModelForm = forms.ModelForm[PhoneNumber]
 else:
-    AssistantModelAdmin = admin.ModelAdmin
-    PhoneNumberModelAdmin = admin.ModelAdmin
     PhoneNumberModelForm = forms.ModelForm
 
 
@@ -44,10 +43,14 @@ class PhoneNumberForm(PhoneNumberModelForm):
 
 
 @admin.register(Assistant)
-class AssistantAdmin(AssistantModelAdmin):
+class AssistantAdmin(RecordedAdmin):
     list_display = ["name", "organization", "vapi_assistant_id", "is_squad", "max_duration_seconds"]
     list_select_related = ["organization"]
-    search_fields = ["name", "vapi_assistant_id", "organization__name"]
+    search_fields = [
+        "name__istartswith",
+        "vapi_assistant_id__exact",
+        "organization__name__istartswith",
+    ]
     autocomplete_fields = ["organization"]
 
 
@@ -74,8 +77,41 @@ class NumberNeeds(admin.SimpleListFilter):
         return queryset
 
 
+class Release(StaffCommand):
+    action = "release number"
+    title = "Release"
+    button = "Release for good"
+    permission = "telephony.change_phonenumber"
+    icon = "phone_disabled"
+    explanation = (
+        "The number is given up for good: nobody can promise to get it back. Calls to it end, and "
+        "no more rent is charged. Months that were paid are not refunded. One that was bought here "
+        "is given back at Vapi and Twilio within a minute; one that was entered by hand is only "
+        "detached here."
+    )
+    most_at_once = 50
+
+    @classmethod
+    def applies_to(cls, target: Any) -> bool:
+        return bool(target.status == PhoneNumber.Status.ACTIVE)
+
+    def lock(self, target_pk: Any) -> PhoneNumber:
+        return PhoneNumber.objects.select_for_update(no_key=True).get(pk=target_pk)
+
+    def facts(self, target: Any) -> Facts:
+        return {"status": target.status, "release_reason": target.release_reason}
+
+    def act(self, target: Any, _user: AbstractUser, _key: UUID) -> None:
+        if target.status != PhoneNumber.Status.ACTIVE:
+            raise Refused(f"The number is {target.status}: there is nothing to release.")
+        release_by_staff(target.pk)
+
+
 @admin.register(PhoneNumber)
-class PhoneNumberAdmin(PhoneNumberModelAdmin):
+class PhoneNumberAdmin(Commands, RecordedAdmin):
+    commands = [Release]
+    latest_columns = ["number", "status", "monthly_price_pence", "paid_until", "attention"]
+    ordering = ["-created_at"]
     form = PhoneNumberForm
     list_display = [
         "number",
@@ -89,7 +125,11 @@ class PhoneNumberAdmin(PhoneNumberModelAdmin):
     ]
     list_filter = [NumberNeeds, "status"]
     list_select_related = ["organization", "assistant"]
-    search_fields = ["number", "vapi_phone_number_id", "organization__name"]
+    search_fields = [
+        "number__startswith",
+        "vapi_phone_number_id__exact",
+        "organization__name__istartswith",
+    ]
     autocomplete_fields = ["organization", "assistant"]
     readonly_fields = [
         "status",
@@ -104,7 +144,6 @@ class PhoneNumberAdmin(PhoneNumberModelAdmin):
         "released_at",
         "attention",
     ]
-    actions = ["release"]
 
     @admin.display(description="released unless paid by")
     def released_unless_paid_by(self, number: PhoneNumber) -> Any:
@@ -121,40 +160,6 @@ class PhoneNumberAdmin(PhoneNumberModelAdmin):
         # A bought number that is forgotten here would go on costing money at Twilio.
         is_bought = obj is not None and obj.is_bought
         return not is_bought and super().has_delete_permission(request, obj)
-
-    def save_model(
-        self,
-        _request: HttpRequest,
-        obj: PhoneNumber,
-        form: forms.Form,
-        change: bool,  # noqa: FBT001
-    ) -> None:
-        # Only what the form changed: sweeps may have charged or released it since.
-        if not change:
-            obj.save()
-        elif form.changed_data:
-            obj.save(update_fields=form.changed_data)
-
-    @admin.action(description="Release: give up for good", permissions=["change"])
-    def release(self, request: HttpRequest, queryset: QuerySet[PhoneNumber]) -> HttpResponse | None:
-        numbers = queryset.filter(status=PhoneNumber.Status.ACTIVE).order_by("number")
-        if "confirmed" in request.POST:
-            released = [release_by_staff(number.pk) for number in numbers]
-            self.message_user(
-                request,
-                f"{len(released)} released. Those that were bought here are given back at Vapi "
-                "and Twilio within a minute.",
-                messages.SUCCESS,
-            )
-            return None
-        context = {
-            **self.admin_site.each_context(request),
-            "title": "Release phone numbers",
-            "numbers": numbers.select_related("organization"),
-            "opts": self.opts,
-            "action_checkbox_name": ACTION_CHECKBOX_NAME,
-        }
-        return TemplateResponse(request, "admin/telephony/phonenumber/release.html", context)
 
 
 class OrderNeeds(admin.SimpleListFilter):
@@ -191,4 +196,10 @@ class NumberOrderAdmin(ReadOnlyAdmin):
     ]
     list_filter = [OrderNeeds, "status", "failure_code"]
     list_select_related = ["organization"]
-    search_fields = ["=id", "=idempotency_key", "=number", "=twilio_sid", "organization__name"]
+    search_fields = [
+        "id",
+        "idempotency_key",
+        "number",
+        "twilio_sid",
+        "organization__name__istartswith",
+    ]

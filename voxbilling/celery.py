@@ -11,12 +11,15 @@ from celery import Celery
 from celery.signals import after_task_publish, beat_init, task_success
 
 from voxbilling import heartbeat
+from voxbilling.task_log import TaskLog
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voxbilling.settings")
 
 app = Celery("voxbilling")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+_task_log = TaskLog()
+_task_log.connect_worker_signals()
 
 
 def _every(seconds: int, task: str) -> dict[str, Any]:
@@ -40,6 +43,8 @@ app.conf.beat_schedule = {
     "resume_refunds": _every(60, "wallets.tasks.resume_refunds"),
     "fetch_missed_events": _every(300, "webhooks.tasks.fetch_missed_events"),
     "recharge_low_wallets": _every(60, "wallets.tasks.recharge_low_wallets"),
+    "purge_webhook_events": _every(3600, "webhooks.tasks.purge_webhook_events"),
+    "purge_sessions": _every(3600, "voxbilling.operations.tasks.purge_sessions"),
     "check_ledger": _every(3600, "wallets.tasks.check_ledger"),
 }
 

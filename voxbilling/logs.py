@@ -2,29 +2,54 @@
 
 import logging
 import logging.config
-import re
-from collections.abc import MutableMapping
+import sys
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
 import structlog.tracebacks
 
-# Names under which secrets and callers' words travel. A value logged under one is replaced.
-_SECRET_NAME = re.compile(
-    r"secret|token|password|authorization|api_?key|signature|control_?url|transcript|prompt", re.I
-)
-
+from voxbilling import error_reports
+from voxbilling.redaction import redact_names, redact_text
 
 # Without the values of local variables: they hold control URLs and callers' words.
 _TRACEBACK = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 
 
-def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Replace values whose name says that they are secret."""
-    for name in event:
-        if _SECRET_NAME.search(name):
-            event[name] = "[redacted]"
+def learn(**ids: object) -> None:
+    """Have all further lines of this request or task say what they are about; None is left out."""
+    known = {name: str(value) for name, value in ids.items() if value}
+    structlog.contextvars.bind_contextvars(**known)
+
+
+@contextmanager
+def about(**ids: object) -> Iterator[None]:
+    """A block about one of many things: what is learned of it is forgotten at its end."""
+    before = structlog.contextvars.get_contextvars()
+    learn(**ids)
+    try:
+        yield
+    finally:
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(**before)
+
+
+def _report_errors(
+    _logger: Any, method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    if method in ("error", "exception", "critical"):
+        error = sys.exc_info()[1] if event.get("exc_info") else None
+        error_reports.report_logged(dict(event), error)
     return event
+
+
+def _redact_names(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
+    return redact_names(event)
+
+
+def _redact_line(_logger: Any, _method: str, line: str) -> str:
+    return redact_text(line)
 
 
 def configure(*, json: bool) -> None:
@@ -34,7 +59,7 @@ def configure(*, json: bool) -> None:
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        redact,
+        _redact_names,
     ]
     renderer: list[Any] = (
         [structlog.processors.ExceptionRenderer(_TRACEBACK), structlog.processors.JSONRenderer()]
@@ -56,6 +81,7 @@ def configure(*, json: bool) -> None:
                     "processors": [
                         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                         *renderer,
+                        _redact_line,
                     ],
                 }
             },
@@ -79,6 +105,7 @@ def configure(*, json: bool) -> None:
             *shared[:1],
             structlog.stdlib.filter_by_level,
             *shared[1:],
+            _report_errors,
             structlog.stdlib.PositionalArgumentsFormatter(),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],

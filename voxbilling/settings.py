@@ -4,15 +4,18 @@ Importing this module starts nothing. On a machine with nothing configured, `man
 supply the environment of the embedded servers (voxbilling/stack) before they import it.
 """
 
+import logging
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
+from sentry_sdk.utils import BadDsn, Dsn
 
-from voxbilling import logs
+from voxbilling import logs, redaction
 from voxbilling.capacity import DATABASE_POOL_MAX_CONNECTIONS
 from voxbilling.environment import PROJECT_DIR, data_dir, read_dotenv
 
@@ -75,6 +78,16 @@ EMAIL_URL = env.str("EMAIL_URL", default="").strip()
 # send them back to.
 SITE_URL = env.str("SITE_URL", default="").strip().rstrip("/")
 
+# Where errors are reported to; without it, nowhere.
+SENTRY_DSN = env.str("SENTRY_DSN", default="").strip()
+try:
+    _ = SENTRY_DSN and Dsn(SENTRY_DSN)
+except BadDsn:
+    raise ImproperlyConfigured(
+        "SENTRY_DSN is no DSN: take it from the project's settings in Sentry, like "
+        "https://key@sentry.example.com/1, or leave it empty."
+    ) from None
+
 # Whoever sends it as a bearer token may read /metrics; without it, nobody may.
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="").strip()
 
@@ -126,6 +139,8 @@ if not SITE_URL.startswith(("https://", "http://") if DEBUG else "https://"):
 DATA_DIR = data_dir()
 
 INSTALLED_APPS = [
+    # Before the admin, whose templates it replaces.
+    "unfold",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -148,6 +163,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "voxbilling.operations.health.HealthMiddleware",
+    "voxbilling.request_log.RequestLogMiddleware",
     "voxbilling.lanes.LanesMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -158,9 +174,43 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "voxbilling.content_security.ContentSecurityMiddleware",
-    "django_structlog.middlewares.RequestMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
+
+UNFOLD = {
+    "SITE_TITLE": "voxbilling",
+    "SITE_HEADER": "voxbilling",
+    "SITE_ICON": lambda _request: static("voxbilling/icon.svg"),
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": lambda _request: static("voxbilling/icon.svg"),
+        }
+    ],
+    # The green of customers' pages, by lightness.
+    "COLORS": {
+        "primary": {
+            "50": "#eef7f4",
+            "100": "#d6ebe4",
+            "200": "#aed7ca",
+            "300": "#8fcfbd",
+            "400": "#6cc5b0",
+            "500": "#4fae98",
+            "600": "#1f6f5f",
+            "700": "#1f5d50",
+            "800": "#1a4a40",
+            "900": "#163c34",
+            "950": "#0c231e",
+        },
+    },
+    "SHOW_VIEW_ON_SITE": False,
+    "DASHBOARD_CALLBACK": "voxbilling.operations.dashboard.show",
+    "SIDEBAR": {
+        "show_search": False,
+        "navigation": "voxbilling.operations.navigation.groups",
+    },
+}
 
 ROOT_URLCONF = "voxbilling.urls"
 WSGI_APPLICATION = "voxbilling.wsgi.application"
@@ -334,6 +384,20 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "celerybeat-schedule")
 
 LOGGING_CONFIG = None
 logs.configure(json=not DEBUG)
+redaction.keep_secret(
+    [
+        *(SECRET_KEY, *SECRET_KEY_FALLBACKS, METRICS_TOKEN, VAPI_API_KEY, TWILIO_AUTH_TOKEN),
+        *(*VAPI_WEBHOOK_SECRETS, *VAPI_WEBHOOK_HMAC_SECRETS),
+        *(STRIPE_SECRET_KEY, STRIPE_WEBHOOK_SECRET),
+        *(unquote(urlsplit(url).password or "") for url in (DATABASE_URL, REDIS_URL, EMAIL_URL)),
+    ]
+)
+# Whoever asks can make it up, and the proxy's own log has it.
+DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False
+# One line for a request is enough, and none for a task that ended well.
+DJANGO_STRUCTLOG_STATUS_START_LOG_LEVEL = logging.DEBUG
+DJANGO_STRUCTLOG_CELERY_TASK_START_LOG_LEVEL = logging.DEBUG
+DJANGO_STRUCTLOG_CELERY_TASK_SUCCESS_LOG_LEVEL = logging.DEBUG
 
 # Prices. Every organization and every hold keeps its own copy; these are what new ones start with.
 CALL_RATE_PENCE_PER_MINUTE = _whole_number("CALL_RATE_PENCE_PER_MINUTE", 49, 1, 100_000)
@@ -345,5 +409,7 @@ KILL_LEAD_SECONDS = _whole_number("KILL_LEAD_SECONDS", 2, 0, 60)
 PHONE_NUMBER_COST_PENCE = _whole_number("PHONE_NUMBER_COST_PENCE", 1000, 1, 1_000_000)
 WALLET_MIN_TOPUP_PENCE = _whole_number("WALLET_MIN_TOPUP_PENCE", 2500, 30, 1_000_000)
 USD_TO_GBP_RATE = _rate("USD_TO_GBP_RATE", "0.79")
+# How long messages are kept that were processed.
+WEBHOOK_EVENT_RETENTION_DAYS = _whole_number("WEBHOOK_EVENT_RETENTION_DAYS", 90, 1, 3_650)
 # Calls that ended through a fault of Vapi's own are not charged (external fault, not the caller's).
 WAIVE_VAPI_FAULTS = env.bool("WAIVE_VAPI_FAULTS", default=True)

@@ -5,7 +5,7 @@ from django.urls import include, path, re_path
 
 from voxbilling.api import tokens, views
 
-admin.site.site_header = admin.site.site_title = "voxbilling"
+admin.site.index_title = "Dashboard"
 
 handler400 = views.bad_request
 handler500 = views.server_error

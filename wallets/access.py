@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from voxbilling import logs
 from wallets.models import Membership, Organization
 
 
@@ -61,6 +62,12 @@ def find_access(user: Any, named: str | None) -> Access:
     Owners may spend, viewers may only read, staff may do both for any organization they name.
     Raises AccessRefused.
     """
+    found = _access_of(user, named)
+    logs.learn(organization_id=found.organization_id, user_id=user.pk)
+    return found
+
+
+def _access_of(user: Any, named: str | None) -> Access:
     if named is not None:
         return _access_to(user, _parsed(named))
     if user.is_staff:

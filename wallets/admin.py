@@ -1,135 +1,88 @@
 """Staff's view of wallets. Money moves through the ledger only; entries and holds are read-only."""
 
-import uuid
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
+from django.utils.html import format_html_join
 
-from voxbilling.admin import ReadOnlyAdmin
-from wallets import ledger
+from voxbilling.admin import InlineFormSet, ReadOnlyAdmin
+from wallets import ledger_check
 from wallets.alerts.admin import AlertRecipients
-from wallets.models import CreditReservation, CreditTransaction, Membership, Organization
+from wallets.ledger.reservations import find_reservations
+from wallets.models import (
+    CreditReservation,
+    CreditTransaction,
+    Membership,
+    Organization,
+    StaffAction,
+)
 from wallets.payments import admin as _payments  # noqa: F401 - registers its pages
-
-if TYPE_CHECKING:
-    OrganizationModelAdmin = admin.ModelAdmin[Organization]
-    MembershipInline = admin.TabularInline[Membership, Organization]
-else:
-    OrganizationModelAdmin = admin.ModelAdmin
-    MembershipInline = admin.TabularInline
-
-
-class AdjustmentForm(forms.Form):
-    """A correction by hand. The key makes a form that is sent twice count once."""
-
-    change_pence = forms.IntegerField(
-        min_value=-ledger.MAX_AMOUNT_PENCE,
-        max_value=ledger.MAX_AMOUNT_PENCE,
-        help_text="In pence. Above 0 credits the wallet, below 0 debits it.",
-    )
-    reason = forms.CharField(max_length=ledger.MAX_DESCRIPTION_LENGTH)
-    idempotency_key = forms.UUIDField(initial=uuid.uuid4, widget=forms.HiddenInput)
-
-    def clean_change_pence(self) -> int:
-        change_pence: int = self.cleaned_data["change_pence"]
-        if change_pence == 0:
-            raise forms.ValidationError("Enter an amount other than 0.")
-        return change_pence
-
-    def apply(self, organization: Organization, staff_id: int | None) -> str:
-        posting = ledger.adjust_balance(
-            organization_id=organization.pk,
-            change_pence=self.cleaned_data["change_pence"],
-            reason=self.cleaned_data["reason"],
-            idempotency_key=str(self.cleaned_data["idempotency_key"]),
-            created_by_id=staff_id,
-        )
-        done = "had been adjusted before" if posting.duplicate else "was adjusted"
-        return (
-            f"The balance {done}: {posting.balance_before_pence}p before, "
-            f"{posting.balance_after_pence}p after."
-        )
+from wallets.staff.editing import RecordedAdmin, RecordedInline
+from wallets.staff.latest import latest
+from wallets.staff.money import (
+    Adjust,
+    Recover,
+    ReleaseHold,
+    Resume,
+    SetDebtLimit,
+    Suspend,
+    WriteOff,
+)
+from wallets.staff.pages import Commands, ReadOnlyCommands, actions
+from wallets.staff.showing import changes, in_words, label
 
 
-class DebtLimitForm(forms.Form):
-    """How far below 0 calls may take the effective balance."""
+class WalletNeeds(admin.SimpleListFilter):
+    title = "what it needs"
+    parameter_name = "needs"
 
-    debt_limit_pence = forms.IntegerField(min_value=0, max_value=ledger.MAX_AMOUNT_PENCE)
-
-    def apply(self, organization: Organization, _staff_id: int | None) -> str:
-        ledger.set_debt_limit(
-            organization_id=organization.pk,
-            debt_limit_pence=self.cleaned_data["debt_limit_pence"],
-        )
-        return f"The debt limit is now {self.cleaned_data['debt_limit_pence']}p."
-
-
-class OwedForm(forms.Form):
-    """How much of what is owed staff deal with, and why. The key makes it count once."""
-
-    amount_pence = forms.IntegerField(min_value=1, max_value=ledger.MAX_AMOUNT_PENCE)
-    reason = forms.CharField(max_length=ledger.MAX_DESCRIPTION_LENGTH)
-    idempotency_key = forms.UUIDField(initial=uuid.uuid4, widget=forms.HiddenInput)
-
-    def asked(self, organization: Organization, staff_id: int | None) -> dict[str, Any]:
-        return {
-            "organization_id": organization.pk,
-            "amount_pence": self.cleaned_data["amount_pence"],
-            "idempotency_key": str(self.cleaned_data["idempotency_key"]),
-            "created_by_id": staff_id,
-        }
-
-
-class WriteOffForm(OwedForm):
-    """Owed money that is given up."""
-
-    def apply(self, organization: Organization, staff_id: int | None) -> str:
-        reason = self.cleaned_data["reason"]
-        posting = ledger.write_off_owed(reason=reason, **self.asked(organization, staff_id))
-        return f"{-posting.owed_change_pence}p was written off."
-
-
-class RecoveryForm(OwedForm):
-    """Owed money that is taken from the effective balance."""
-
-    def apply(self, organization: Organization, staff_id: int | None) -> str:
-        reason = self.cleaned_data["reason"]
-        posting = ledger.recover_owed(description=reason, **self.asked(organization, staff_id))
-        return f"{posting.amount_pence}p was recovered."
-
-
-MoneyForm = AdjustmentForm | DebtLimitForm | WriteOffForm | RecoveryForm
-
-
-class Owes(admin.SimpleListFilter):
-    title = "what is owed"
-    parameter_name = "owes"
+    _CONDITIONS = {
+        "owes": Q(owed_pence__gt=0),
+        "low": Q(status="active", low_balance_pence__gt=F("balance_pence") - F("reserved_pence")),
+    }
 
     def lookups(self, *_args: Any) -> list[tuple[str, str]]:
-        return [("something", "Owes something")]
+        return [("owes", "Owes something"), ("low", "Its balance is low")]
 
     def queryset(
         self, _request: HttpRequest, queryset: QuerySet[Organization]
     ) -> QuerySet[Organization]:
-        return queryset.filter(owed_pence__gt=0) if self.value() == "something" else queryset
+        return queryset.filter(self._CONDITIONS.get(self.value() or "", Q()))
 
 
-class Memberships(MembershipInline):
+class MembershipFormSet(InlineFormSet):
+    """Django does not look for what somebody else added since the page was opened."""
+
+    def clean(self) -> None:
+        kept = [row for row in self.forms if row not in self.deleted_forms]
+        others = Membership.objects.filter(organization=self.instance.pk).exclude(
+            pk__in=[row.instance.pk for row in self.forms if row.instance.pk]
+        )
+        seen = set(others.values_list("user", flat=True))
+        for row in kept:
+            user = row.cleaned_data.get("user")
+            if user and user.pk in seen:
+                row.add_error("user", f"{user} belongs to it already.")
+            elif user:
+                seen.add(user.pk)
+        if not any(row.errors for row in kept):
+            super().clean()
+
+
+class Memberships(RecordedInline):
     model = Membership
-    extra = 0
+    formset = MembershipFormSet
     autocomplete_fields = ["user"]
 
 
 @admin.register(Organization)
-class OrganizationAdmin(OrganizationModelAdmin):
+class OrganizationAdmin(Commands, RecordedAdmin):
+    commands = [Adjust, SetDebtLimit, Recover, WriteOff, Suspend, Resume]
     list_display = [
         "name",
         "status",
@@ -139,8 +92,8 @@ class OrganizationAdmin(OrganizationModelAdmin):
         "debt_limit_pence",
         "owed_pence",
     ]
-    list_filter = ["status", Owes]
-    search_fields = ["name", "id"]
+    list_filter = ["status", WalletNeeds]
+    search_fields = ["name__istartswith", "=id"]
     fields = [
         "name",
         "id",
@@ -169,84 +122,62 @@ class OrganizationAdmin(OrganizationModelAdmin):
         "created_at",
     ]
     inlines = [Memberships, AlertRecipients]
-    actions = ["suspend", "resume"]
-    change_form_template = "admin/wallets/organization/change_form.html"
+    change_form_template = "admin/staff/organization.html"
 
     def has_delete_permission(self, _request: HttpRequest, *_args: Any) -> bool:
         return False
 
-    def save_model(
-        self,
-        _request: HttpRequest,
-        obj: Organization,
-        form: forms.Form,
-        change: bool,  # noqa: FBT001
-    ) -> None:
-        # Only what the form changed: the rest of the object is as old as the page, and calls
-        # have moved the balance since.
-        if not change:
-            obj.save()
-        elif form.changed_data:
-            obj.save(update_fields=form.changed_data)
-
     def get_urls(self) -> list[URLPattern]:
-        pages: dict[str, tuple[type[MoneyForm], str]] = {
-            "adjust": (AdjustmentForm, "Adjust the balance"),
-            "debt-limit": (DebtLimitForm, "Set the debt limit"),
-            "recover-owed": (RecoveryForm, "Recover what is owed now"),
-            "write-off-owed": (WriteOffForm, "Write off what is owed"),
+        page = path(
+            "ledger-check/",
+            self.admin_site.admin_view(self.check_ledger),
+            name="wallets_organization_ledger_check",
+        )
+        return [page, *super().get_urls()]
+
+    def check_ledger(self, request: HttpRequest) -> HttpResponse:
+        """When the ledger was last checked, and, when asked, whether it adds up now."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Ledger check",
+            "differences": ledger_check.check() if request.method == "POST" else None,
+            "last": ledger_check.last_check(),
+            "opts": self.opts,
         }
-        return [
-            path(
-                f"<uuid:organization_id>/{name}/",
-                self.admin_site.admin_view(self._page(form_class, title)),
-                name=f"wallets_organization_{name.replace('-', '_')}",
-            )
-            for name, (form_class, title) in pages.items()
-        ] + super().get_urls()
+        return TemplateResponse(request, "admin/staff/ledger_check.html", context)
 
-    def _page(self, form_class: type[MoneyForm], title: str) -> Callable[..., HttpResponse]:
-        def page(request: HttpRequest, organization_id: uuid.UUID) -> HttpResponse:
-            organization = self.get_object(request, str(organization_id))
-            if organization is None:
-                return redirect("admin:wallets_organization_changelist")
-            if not self.has_change_permission(request, organization):
-                raise PermissionDenied
-            form = form_class(request.POST or None)
-            if form.is_valid():
-                try:
-                    done = form.apply(organization, request.user.pk)
-                except (ledger.LedgerError, ValueError) as refusal:
-                    form.add_error(None, str(refusal))
-                else:
-                    self.message_user(request, done, messages.SUCCESS)
-                    return redirect(
-                        reverse("admin:wallets_organization_change", args=[organization.pk])
-                    )
-            context = {
-                **self.admin_site.each_context(request),
-                "title": f"{title}: {organization}",
-                "organization": organization,
-                "form": form,
-                "opts": self.opts,
-            }
-            return TemplateResponse(request, "admin/wallets/organization/form.html", context)
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        context = extra_context or {}
+        organization = self.find(request, object_id) if request.method == "GET" else None
+        if organization is not None and self.has_view_permission(request, organization):
+            context["latest"] = latest(request, self.admin_site, organization)
+        return super().change_view(request, object_id, form_url, context)
 
-        return page
-
-    @admin.action(description="Suspend: no new calls, extensions or assets", permissions=["change"])
-    def suspend(self, _request: HttpRequest, queryset: QuerySet[Organization]) -> None:
-        for organization in queryset.order_by("pk"):
-            ledger.suspend_organization(organization_id=organization.pk)
-
-    @admin.action(description="Resume", permissions=["change"])
-    def resume(self, _request: HttpRequest, queryset: QuerySet[Organization]) -> None:
-        for organization in queryset.order_by("pk"):
-            ledger.resume_organization(organization_id=organization.pk)
+    def initial_of(self, command: Any, target: Any) -> dict[str, Any]:
+        if command is SetDebtLimit:
+            return {"debt_limit_pence": target.debt_limit_pence}
+        return {"amount_pence": target.owed_pence} if issubclass(command, Recover) else {}
 
 
 @admin.register(CreditTransaction)
 class CreditTransactionAdmin(ReadOnlyAdmin):
+    latest_columns = [
+        "created_at",
+        "type",
+        "direction",
+        "amount_pence",
+        "balance_after_pence",
+        "owed_after_pence",
+        "description",
+    ]
     list_display = [
         "organization",
         "sequence",
@@ -260,11 +191,24 @@ class CreditTransactionAdmin(ReadOnlyAdmin):
     ]
     list_filter = ["type", "direction"]
     list_select_related = ["organization"]
-    search_fields = ["=id", "=idempotency_key", "organization__name", "=reservation__call_id"]
+    ordering = ["-created_at"]
+    search_fields = ["id", "organization__name__istartswith"]
+    search_help_text = "An entry's id, a call's id, or how an organization's name begins."
+
+    def conditions(self, term: str) -> list[Q]:
+        of_call = [hold.pk for hold in find_reservations(term, vapi_call_id=term)]
+        # One type at a time, since each has an index of its own.
+        return [
+            *super().conditions(term),
+            Q(reservation__in=of_call, type=CreditTransaction.Type.CALL_DEDUCTION),
+            Q(reservation__in=of_call, type=CreditTransaction.Type.ADJUSTMENT),
+        ]
 
 
 @admin.register(CreditReservation)
-class CreditReservationAdmin(ReadOnlyAdmin):
+class CreditReservationAdmin(ReadOnlyCommands):
+    commands = [ReleaseHold]
+    latest_columns = ["created_at", "call_id", "status", "reserved_pence", "expires_at"]
     list_display = [
         "organization",
         "call_id",
@@ -277,4 +221,54 @@ class CreditReservationAdmin(ReadOnlyAdmin):
     ]
     list_filter = ["status"]
     list_select_related = ["organization"]
-    search_fields = ["=id", "=call_id", "=vapi_call_id", "organization__name"]
+    ordering = ["-created_at"]
+    search_fields = ["id", "call_id", "vapi_call_id", "organization__name__istartswith"]
+    search_help_text = "A hold's or a call's id, or how an organization's name begins."
+
+
+class Action(admin.SimpleListFilter):
+    title = "action"
+    parameter_name = "action"
+
+    def lookups(self, _request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, name) for name in sorted(actions(model_admin.admin_site))]
+
+    def queryset(
+        self, _request: HttpRequest, queryset: QuerySet[StaffAction]
+    ) -> QuerySet[StaffAction]:
+        return queryset.filter(action=self.value()) if self.value() else queryset
+
+
+@admin.register(StaffAction)
+class StaffActionAdmin(ReadOnlyAdmin):
+    latest_columns = ["at", "username", "action", "target_name", "reason"]
+    list_display = ["at", "username", "action", "organization", "target_name", "reason"]
+    list_filter = [Action, "at"]
+    list_select_related = ["organization"]
+    ordering = ["-at"]
+    search_fields = ["id", "target_id", "user__username", "organization__name__istartswith"]
+    search_help_text = "A user's name, how an organization's name begins, or a row's id."
+    fields = [
+        "at",
+        "username",
+        "action",
+        "organization",
+        "target_kind",
+        "target_name",
+        "target_id",
+        "reason",
+        "what_was_asked",
+        "what_changed",
+    ]
+    readonly_fields = ["what_was_asked", "what_changed"]
+
+    @admin.display(description="asked for")
+    def what_was_asked(self, action: StaffAction) -> str:
+        asked = [f"{label(name)}: {in_words(name, value)}" for name, value in action.asked.items()]
+        return "; ".join(asked) or "–"
+
+    @admin.display(description="before → after")
+    def what_changed(self, action: StaffAction) -> str:
+        return format_html_join(
+            "", "<p>{}</p>", [(str(each),) for each in changes(action.before, action.after)]
+        )

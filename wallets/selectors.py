@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.db import connection
 from django.db.models import Exists, Min, OuterRef, Q, Sum
+from django.utils import timezone
 
 from voxbilling.api.pages import Cursor, Page, page_of
 from wallets.errors import OrganizationNotFound
@@ -17,6 +18,7 @@ from wallets.ledger.reservations import (
     find_reservations_of_calls,
 )
 from wallets.models import (
+    Alert,
     CreditReservation,
     CreditTransaction,
     Organization,
@@ -96,11 +98,13 @@ def reservations_of_calls(
 
 @dataclass(frozen=True, kw_only=True)
 class WalletFigures:
-    """Sums over all wallets, in pence, and when the oldest active hold was made."""
+    """Sums over all wallets, in pence, when the oldest active hold was made, and what waits."""
 
     owed_pence: int
     held_pence: int
     oldest_hold_made_at: datetime | None
+    alerts_waiting: int
+    topups_processing: int
 
 
 def wallet_figures() -> WalletFigures:
@@ -110,6 +114,10 @@ def wallet_figures() -> WalletFigures:
         owed_pence=sums["owed"] or 0,
         held_pence=sums["held"] or 0,
         oldest_hold_made_at=active.aggregate(oldest=Min("created_at"))["oldest"],
+        alerts_waiting=Alert.objects.filter(next_attempt_at__lte=timezone.now()).count(),
+        topups_processing=TopUp.objects.filter(
+            status=TopUp.Status.PROCESSING, status__in=TopUp.IN_FLIGHT
+        ).count(),
     )
 
 

@@ -5,9 +5,10 @@ from uuid import UUID
 import structlog
 from celery import shared_task
 
+from voxbilling import logs
+from wallets import ledger_check
 from wallets.alerts.sending import send_due
 from wallets.payments import asking, cards, recharge, refunds
-from wallets.selectors import ledger_differences
 
 logger = structlog.get_logger(__name__)
 
@@ -15,7 +16,7 @@ logger = structlog.get_logger(__name__)
 @shared_task
 def check_ledger() -> int:
     """Log an error for every figure that differs from its entries; returns how many."""
-    differences = ledger_differences()
+    differences = ledger_check.check()
     for difference in differences:
         logger.error(
             "ledger_difference",
@@ -54,8 +55,9 @@ def resume_refunds() -> int:
 @shared_task
 def recharge_wallet(organization_id: str) -> None:
     """Recharge a wallet that has fallen below its threshold, if it may be."""
+    logs.learn(organization_id=organization_id)
     guard = recharge.recharge(UUID(organization_id))
-    logger.info("recharge", organization_id=organization_id, outcome=guard or "begun")
+    logger.info("recharge", outcome=guard or "begun")
 
 
 @shared_task

@@ -1,16 +1,74 @@
 """Staff's view of the inbox, with a second chance for what failed."""
 
-from django.contrib import admin, messages
-from django.db.models import QuerySet
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.contrib.auth.models import AbstractUser
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from voxbilling.admin import ReadOnlyAdmin
+from wallets.staff.commands import Facts, StaffCommand
+from wallets.staff.pages import ReadOnlyCommands
 from webhooks import inbox
 from webhooks.models import StripeReading, WebhookEvent
 
 
+class Replay(StaffCommand):
+    action = "replay event"
+    title = "Replay"
+    button = "Process it again"
+    permission = "webhooks.change_webhookevent"
+    icon = "replay"
+    explanation = (
+        "The message is processed once more, whatever became of it. That is safe: a call is "
+        "settled once, a payment is credited once."
+    )
+    most_at_once = 100
+
+    def lock(self, target_pk: Any) -> WebhookEvent:
+        return WebhookEvent.objects.select_for_update(no_key=True).get(pk=target_pk)
+
+    def facts(self, target: Any) -> Facts:
+        return {
+            "status": target.get_status_display(),
+            "attempts": target.attempts,
+            "outcome": target.outcome,
+            "last_error": target.last_error,
+        }
+
+    def act(self, target: Any, _user: AbstractUser, _key: UUID) -> None:
+        inbox.make_due(target.pk)
+
+    def follow(self, target_pk: Any) -> str:
+        inbox.process(target_pk)
+        event = WebhookEvent.objects.get(pk=target_pk)
+        return f"Now it is {event.get_status_display()}. {event.outcome or event.last_error}"
+
+
+class Stuck(admin.SimpleListFilter):
+    title = "what it needs"
+    parameter_name = "needs"
+
+    def lookups(self, *_args: Any) -> list[tuple[str, str]]:
+        return [("stuck", "Failed, or is tried again")]
+
+    def queryset(
+        self, _request: HttpRequest, queryset: QuerySet[WebhookEvent]
+    ) -> QuerySet[WebhookEvent]:
+        if self.value() != "stuck":
+            return queryset
+        return queryset.filter(
+            Q(status=WebhookEvent.Status.FAILED)
+            | Q(status=WebhookEvent.Status.PENDING, attempts__gt=0)
+        )
+
+
 @admin.register(WebhookEvent)
-class WebhookEventAdmin(ReadOnlyAdmin):
+class WebhookEventAdmin(ReadOnlyCommands):
+    commands = [Replay]
+    latest_columns = ["received_at", "source", "type", "status", "outcome", "last_error"]
     list_display = [
         "received_at",
         "source",
@@ -21,29 +79,12 @@ class WebhookEventAdmin(ReadOnlyAdmin):
         "outcome",
         "attempts",
     ]
-    list_filter = ["status", "source", "type"]
+    list_filter = [Stuck, "status", "source"]
     list_select_related = ["organization"]
     ordering = ["-received_at"]
-    search_fields = ["=id", "=vapi_call_id", "=digest"]
+    search_fields = ["id", "vapi_call_id", "digest", "organization__name__istartswith"]
+    search_help_text = "A message's or a call's id, or how an organization's name begins."
     exclude = ["control_url_encrypted"]
-    actions = ["replay"]
-
-    @admin.action(description="Replay: process again", permissions=["replay"])
-    def replay(self, request: HttpRequest, queryset: QuerySet[WebhookEvent]) -> None:
-        event_ids = list(queryset.order_by("received_at").values_list("pk", flat=True))
-        for event_id in event_ids:
-            inbox.replay(event_id)
-        still_failing = WebhookEvent.objects.filter(pk__in=event_ids).exclude(
-            status__in=[WebhookEvent.Status.PROCESSED, WebhookEvent.Status.UNUSABLE]
-        )
-        self.message_user(
-            request,
-            f"{len(event_ids)} messages processed again, {still_failing.count()} of them fail.",
-            messages.WARNING if still_failing else messages.SUCCESS,
-        )
-
-    def has_replay_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("webhooks.change_webhookevent")
 
 
 @admin.register(StripeReading)

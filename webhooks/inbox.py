@@ -17,7 +17,8 @@ from django.utils import timezone
 from calls import lifecycle
 from calls.outcomes import Outcome
 from calls.secrets import decrypt_control_url, encrypt_control_url
-from voxbilling import untrusted
+from voxbilling import logs, untrusted
+from voxbilling.counts import WEBHOOK_FAILURES, WEBHOOK_MESSAGES, timed
 from voxbilling.storable_text import storable
 from wallets.payments import chargebacks, refunds, stripe_client, topups
 from wallets.payments.facts import DisputeNews, Failure, Heard, RefundedTotal, RefundNews
@@ -36,6 +37,12 @@ LONGEST_RETRY = timedelta(hours=1)
 MAX_ATTEMPTS = 12
 RETRIES_PER_SWEEP = 500
 
+# Others are counted together: their names come from outside, and each would be kept for ever.
+_COUNTED_TYPES = {
+    *("assistant-request", "status-update", "end-of-call-report"),
+    *stripe_events.TYPES,
+}
+
 # What Vapi says to the caller when something is wrong on our side.
 SOMETHING_WRONG = {"error": "This number cannot take calls at the moment. Please try again later."}
 
@@ -50,6 +57,7 @@ def receive_vapi(raw_body: bytes) -> dict[str, Any] | None:
     received_at = timezone.now()
     picked = vapi_messages.pick(untrusted.load(raw_body))
     message = picked.storable.get("message", {})
+    logs.learn(vapi_call_id=message.get("call", {}).get("id"))
     event = _event(
         Source.VAPI,
         identity=raw_body,
@@ -60,7 +68,7 @@ def receive_vapi(raw_body: bytes) -> dict[str, Any] | None:
         received_at=received_at,
     )
     try:
-        return process(_store(event))
+        return _store_and_process(event)
     except DatabaseError:
         if _caller_waits(event):
             logger.exception("assistant_request_not_stored")
@@ -84,7 +92,7 @@ def receive_stripe(document: object) -> None:
         payload=payload,
         received_at=timezone.now(),
     )
-    process(_store(event))
+    _store_and_process(event)
 
 
 def process(event_id: UUID) -> dict[str, Any] | None:
@@ -92,6 +100,7 @@ def process(event_id: UUID) -> dict[str, Any] | None:
 
     Errors are recorded on the event and not raised, except that of recording one.
     """
+    logs.learn(event_id=event_id)
     try:
         try:
             return _process_once(event_id)
@@ -99,7 +108,8 @@ def process(event_id: UUID) -> dict[str, Any] | None:
             # Another message of the same new call was processed at the same moment.
             return _process_once(event_id)
     except Exception as error:
-        logger.exception("webhook_failed", event_id=str(event_id))
+        logger.exception("webhook_failed")
+        WEBHOOK_FAILURES.add()
         return _record_failure(event_id, error)
 
 
@@ -112,7 +122,8 @@ def retry_due_events() -> int:
     )
     for event_id in due:
         try:
-            process(event_id)
+            with logs.about(event_id=event_id):
+                process(event_id)
         except Exception:
             # Not even its error could be recorded. It stays due, and the others have their turn.
             logger.exception("webhook_not_retried", event_id=str(event_id))
@@ -125,10 +136,15 @@ def replay(event_id: UUID) -> dict[str, Any] | None:
     Safe for a message that was processed: a call is authorized once and settled once, and a payment
     is credited once.
     """
+    make_due(event_id)
+    return process(event_id)
+
+
+def make_due(event_id: UUID) -> None:
+    """Have a message processed once more, by whoever comes first."""
     WebhookEvent.objects.filter(pk=event_id).update(
         status=Status.PENDING, next_attempt_at=timezone.now(), attempts=0
     )
-    return process(event_id)
 
 
 def _event(source: Source, *, identity: bytes, kind: str, **fields: Any) -> WebhookEvent:
@@ -142,6 +158,12 @@ def _event(source: Source, *, identity: bytes, kind: str, **fields: Any) -> Webh
         next_attempt_at=fields["received_at"] + FIRST_RETRY,
         **fields,
     )
+
+
+def _store_and_process(event: WebhookEvent) -> dict[str, Any] | None:
+    kind = event.type if event.type in _COUNTED_TYPES else "other"
+    with timed(WEBHOOK_MESSAGES, event.source, kind):
+        return process(_store(event))
 
 
 @transaction_in_time()

@@ -7,7 +7,7 @@ from django.db import DatabaseError
 from django.db.models import Q
 from django.utils import timezone
 
-from voxbilling import untrusted
+from voxbilling import logs, untrusted
 from wallets.payments import stripe_client
 from webhooks import inbox, stripe_events
 from webhooks.models import StripeReading
@@ -66,7 +66,8 @@ def _take_reading() -> StripeReading | None:
 
 def _receive(event: object) -> None:
     try:
-        inbox.receive_stripe(event)
+        with logs.about():
+            inbox.receive_stripe(event)
     except (untrusted.MalformedBody, DatabaseError):
         # The others have their turn, and it is listed again.
         logger.exception("stripe_event_not_received")

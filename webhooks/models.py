@@ -36,6 +36,7 @@ class WebhookEvent(models.Model):
         null=True,
         blank=True,
         related_name="webhook_events",
+        db_index=False,
         help_text="Known once the message has been processed.",
     )
     payload = models.JSONField()
@@ -56,7 +57,20 @@ class WebhookEvent(models.Model):
                 fields=["next_attempt_at"],
                 condition=Q(status="pending"),
                 name="idx_webhook_events_pending",
-            )
+            ),
+            models.Index(
+                fields=["received_at"],
+                condition=Q(status__in=["failed", "unusable"]),
+                name="idx_webhook_events_to_see",
+            ),
+            models.Index(
+                fields=["processed_at"],
+                condition=Q(status="processed"),
+                name="idx_webhook_events_done",
+            ),
+            # Staff's lists.
+            models.Index(fields=["status", "received_at"], name="idx_webhook_events_status"),
+            models.Index(fields=["organization", "received_at"], name="idx_webhook_events_org"),
         ]
         constraints = [
             models.CheckConstraint(

@@ -1,7 +1,7 @@
 """The addresses that providers post to. Views authenticate and translate; rules are elsewhere."""
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +14,8 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from calls import kill_switch
-from voxbilling import untrusted
+from voxbilling import logs, untrusted
+from voxbilling.counts import WEBHOOK_ANSWERS, timed
 from voxbilling.lanes import WEBHOOKS
 from wallets.ledger import OrganizationNotFound
 from webhooks import inbox, vapi_messages
@@ -42,6 +43,7 @@ View = Callable[[HttpRequest], HttpResponse]
 def _from(
     provider: str,
     *,
+    endpoint: str,
     require: Callable[[HttpRequest], None],
     authenticate: Callable[[HttpRequest], None],
     refused_status: int,
@@ -55,6 +57,12 @@ def _from(
     def decorator(view: View) -> View:
         @csrf_exempt
         @wraps(view)
+        def counted(request: HttpRequest) -> HttpResponse:
+            with timed(WEBHOOK_ANSWERS, endpoint) as status:
+                response = guarded(request)
+                status.append(str(response.status_code))
+            return response
+
         def guarded(request: HttpRequest) -> HttpResponse:
             if request.method != "POST":
                 refusal = error("Send a POST.", code="method_not_allowed", status=405)
@@ -89,19 +97,21 @@ def _from(
                 response["Retry-After"] = str(RETRY_AFTER_SECONDS)
                 return response
 
-        return guarded
+        return counted
 
     return decorator
 
 
-from_vapi = _from(
+from_vapi = partial(
+    _from,
     "Vapi",
     require=lambda request: require_a_credential(request.headers),
     authenticate=lambda request: authenticate_vapi(request.headers, request.body, timezone.now()),
     refused_status=401,
 )
 # Stripe's own examples answer 400 to a wrong signature.
-from_stripe = _from(
+from_stripe = partial(
+    _from,
     "Stripe",
     require=lambda request: require_a_signature(request.headers),
     authenticate=lambda request: authenticate_stripe(request.headers, request.body),
@@ -109,23 +119,24 @@ from_stripe = _from(
 )
 
 
-@from_stripe
+@from_stripe(endpoint="stripe")
 def stripe_webhook(request: HttpRequest) -> HttpResponse:
     """Every event of Stripe's. Whatever was stored is answered 200, also if it is unusable."""
     inbox.receive_stripe(untrusted.load(request.body))
     return JsonResponse({"received": True})
 
 
-@from_vapi
+@from_vapi(endpoint="vapi")
 def vapi_webhook(request: HttpRequest) -> HttpResponse:
     """Every server message of Vapi. Whatever was stored is answered 200, also if it is unusable."""
     return JsonResponse(inbox.receive_vapi(request.body) or {})
 
 
-@from_vapi
+@from_vapi(endpoint="status-check")
 def status_check(request: HttpRequest) -> HttpResponse:
     """Whether a call may go on; asked by an assistant's tool or a scheduler every minute."""
     asked = vapi_messages.read_status_check(untrusted.load(request.body))
+    logs.learn(vapi_call_id=asked.vapi_call_id)
     organization_id = None
     if header := request.headers.get("X-Org-Id"):
         try:

@@ -195,6 +195,11 @@ class Call(models.Model):
                 fields=["ended_at"], condition=~Q(review_reason=""), name="idx_calls_review"
             ),
             models.Index(fields=["ended_at"], name="idx_calls_ended"),
+            # Staff's lists.
+            models.Index(fields=["created_at"], name="idx_calls_time"),
+            models.Index(
+                fields=["created_at"], condition=~Q(attention=""), name="idx_calls_attention"
+            ),
             models.Index(
                 fields=["ended_at"],
                 condition=Q(charged_pence__lt=F("vapi_cost_pence")),

@@ -2,21 +2,49 @@
 
 import pytest
 from django.contrib import admin
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Permission
 from django.urls import reverse
 
 from calls.models import Call
 from telephony.models import NumberOrder
-from tests.factories import OrganizationFactory
+from tests.admin.steps import ask, ask_of_several, change_of, confirm, do, page_of, said
+from tests.factories import MembershipFactory, OrganizationFactory, UserFactory
 from wallets import ledger
-from wallets.models import Alert, CreditReservation, CreditTransaction, Organization
+from wallets.models import (
+    Alert,
+    CreditReservation,
+    CreditTransaction,
+    Membership,
+    Organization,
+    StaffAction,
+)
+from wallets.selectors import ledger_differences
+from wallets.staff.money import Adjust, ReleaseHold, Resume, SetDebtLimit, Suspend
 from webhooks.models import WebhookEvent
 
 pytestmark = pytest.mark.django_db
 
-READ_ONLY = [Alert, CreditTransaction, CreditReservation, NumberOrder, Call, WebhookEvent]
+READ_ONLY = [
+    Alert,
+    CreditTransaction,
+    CreditReservation,
+    StaffAction,
+    NumberOrder,
+    Call,
+    WebhookEvent,
+]
+ORDINARY = {
+    "name": "Acme",
+    "rate_pence_per_minute": 49,
+    "billing_increment_seconds": 60,
+    "charges_voicemail": "on",
+    "low_balance_pence": 1000,
+    "time_zone": "Europe/London",
+    "memberships-TOTAL_FORMS": 0,
+    "memberships-INITIAL_FORMS": 0,
+    "alert_recipients-TOTAL_FORMS": 0,
+    "alert_recipients-INITIAL_FORMS": 0,
+}
 OURS = {"wallets", "telephony", "calls", "webhooks"}
 
 
@@ -71,6 +99,8 @@ def test_every_list_opens(staff, model, organization):
     url = reverse(f"admin:{options.app_label}_{options.model_name}_changelist")
     assert staff.get(url).status_code == 200
     assert staff.get(url, {"q": "anything"}).status_code == 200
+    # Long tables are not counted, and so no page says how many rows there are.
+    assert "10000" not in said(staff.get(url, {"q": "anything"}))
 
 
 def test_entries_and_holds_can_be_looked_at_and_not_posted_to(staff, organization):
@@ -82,63 +112,106 @@ def test_entries_and_holds_can_be_looked_at_and_not_posted_to(staff, organizatio
 
 
 def test_an_adjustment_goes_through_the_ledger_and_says_who_and_why(staff, organization):
-    form = {"change_pence": 250, "reason": "Goodwill", "idempotency_key": "0" * 32}
-    for _ in range(2):  # the second is the button pressed twice
-        response = staff.post(page(organization, "adjust"), form, follow=True)
-        assert response.status_code == 200
+    shown = ask(staff, organization, Adjust, direction="credit", amount_pence="2.50")
+
+    # Before anything is done, the page says what it would do.
+    page = said(shown)
+    for figure in ("£10.00", "£12.50", "£7.55", "£10.05", "Agreed by phone", "Adjust the balance"):
+        assert figure in page
+    assert not CreditTransaction.objects.filter(type="adjustment").exists()
+    assert not StaffAction.objects.exists()
+
+    told = said(confirm(staff, shown))
+    assert "Balance £10.00 → £12.50" in told
+    again = said(confirm(staff, shown))  # the button pressed twice
+    assert "not done again" in again
 
     entry = CreditTransaction.objects.get(type="adjustment")
-    assert (entry.amount_pence, entry.description) == (250, "Goodwill")
+    assert (entry.amount_pence, entry.description) == (250, "Agreed by phone")
     assert entry.created_by.username == "staff"
     organization.refresh_from_db()
     assert organization.balance_pence == 1_250
 
 
 @pytest.mark.parametrize(
-    ("change_pence", "expected"),
+    ("direction", "amount", "expected"),
     [
-        ("-756", "756p needed, 755p available"),
-        ("0", "Enter an amount other than 0."),
-        ("x", "Enter a whole number."),
-        ("", "This field is required."),
-        (str(10**13), "less than or equal to"),
+        ("debit", "7.56", "756p needed, 755p available"),
+        ("credit", "0", "Enter an amount above 0."),
+        ("credit", "-5", "Enter an amount above 0."),
+        ("debit", "x", "Enter an amount in pounds"),
+        ("debit", "", "This field is required."),
+        ("credit", "99999999999", "Enter an amount in pounds"),
+        ("", "5", "This field is required."),
     ],
 )
 def test_a_refused_adjustment_says_why_and_changes_nothing(
-    staff, organization, change_pence, expected
+    staff, organization, direction, amount, expected
 ):
-    form = {"change_pence": change_pence, "reason": "Why", "idempotency_key": "0" * 32}
-    response = staff.post(page(organization, "adjust"), form)
-    assert expected in response.content.decode()
+    for step in ("ask", "confirm"):
+        response = ask(
+            staff, organization, Adjust, direction=direction, amount_pence=amount, step=step
+        )
+        assert expected in said(response)
     organization.refresh_from_db()
     assert organization.balance_pence == 1_000
+    assert not StaffAction.objects.exists()
+
+
+def test_a_form_that_is_sent_again_with_other_details_is_refused(staff, organization):
+    shown = ask(staff, organization, Adjust, key="0" * 32, direction="credit", amount_pence="1")
+    confirm(staff, shown)
+
+    other = ask(staff, organization, Adjust, key="0" * 32, direction="credit", amount_pence="2")
+
+    assert "sent before, with other details" in said(other)
+    organization.refresh_from_db()
+    assert organization.balance_pence == 1_100
+
+
+def test_when_money_moved_since_it_was_shown_then_the_locked_row_decides_and_is_told(
+    staff, organization
+):
+    shown = ask(staff, organization, Adjust, direction="debit", amount_pence="5")
+    assert "£5.00" in said(shown)
+    ledger.commit_reserved_credits(call_id="a", duration_seconds=60)  # 49p
+
+    told = said(confirm(staff, shown))
+
+    assert "Balance £9.51 → £4.51" in told
+    recorded = StaffAction.objects.get()
+    assert (recorded.before["balance_pence"], recorded.after["balance_pence"]) == (951, 451)
 
 
 def test_a_debt_limit_below_what_is_in_use_is_refused_with_both_figures(staff, organization):
-    staff.post(page(organization, "debt_limit"), {"debt_limit_pence": 500})
+    do(staff, organization, SetDebtLimit, debt_limit_pence="5")
     ledger.commit_reserved_credits(call_id="a", duration_seconds=60 * 25)  # 1,225p
-    response = staff.post(page(organization, "debt_limit"), {"debt_limit_pence": 224})
-    assert "cannot be set to 224p: 225p" in response.content.decode()
-    staff.post(page(organization, "debt_limit"), {"debt_limit_pence": 225})
+    response = ask(staff, organization, SetDebtLimit, debt_limit_pence="2.24")
+    assert "cannot be set to 224p: 225p" in said(response)
+    do(staff, organization, SetDebtLimit, debt_limit_pence="2.25")
     organization.refresh_from_db()
     assert organization.debt_limit_pence == 225
+
+
+def test_a_hold_is_released_from_its_page(staff, organization):
+    hold = CreditReservation.objects.get()
+    assert page_of(hold, ReleaseHold) in said(staff.get(change_of(hold)))
+
+    told = said(do(staff, hold, ReleaseHold))
+
+    assert "Hold active → released" in told
+    assert "Reserved £2.45 → £0.00" in told
+    organization.refresh_from_db()
+    assert (organization.balance_pence, organization.reserved_pence) == (1_000, 0)
+    assert page_of(hold, ReleaseHold) not in said(staff.get(change_of(hold)))
+    assert "nothing is held by it" in said(ask(staff, hold, ReleaseHold))
+    assert ledger_differences() == []
 
 
 def test_saving_an_old_page_does_not_bring_an_old_balance_back(staff, organization):
     # Given a page that was opened before money moved
     url = page(organization, "change")
-    fields = {
-        "name": "Renamed",
-        "rate_pence_per_minute": 49,
-        "billing_increment_seconds": 60,
-        "charges_voicemail": "on",
-        "low_balance_pence": 1000,
-        "time_zone": "Europe/London",
-        "memberships-TOTAL_FORMS": 0,
-        "memberships-INITIAL_FORMS": 0,
-        "alert_recipients-TOTAL_FORMS": 0,
-        "alert_recipients-INITIAL_FORMS": 0,
-    }
+    fields = {**ORDINARY, "name": "Renamed"}
     staff.get(url)
     original = Organization.objects.get(pk=organization.pk)
     model_admin = admin.site._registry[Organization]
@@ -173,33 +246,58 @@ def test_a_tariff_of_nothing_is_refused_in_the_form(staff, organization):
     assert organization.rate_pence_per_minute == 49
 
 
-def test_an_organization_is_suspended_and_resumed_from_the_list(staff, organization):
-    url = reverse("admin:wallets_organization_changelist")
-    for action, status in (("suspend", "suspended"), ("resume", "active")):
-        staff.post(url, {"action": action, "_selected_action": [str(organization.pk)]})
-        organization.refresh_from_db()
-        assert organization.status == status
+def test_organizations_are_suspended_and_resumed_from_the_list(staff, organization):
+    other = OrganizationFactory()
+    for command, status in ((Suspend, "suspended"), (Resume, "active")):
+        confirm(staff, ask_of_several(staff, [organization, other], command))
+        assert {row.status for row in Organization.objects.all()} == {status}
+    assert StaffAction.objects.filter(action="suspend").count() == 2
 
 
-def test_staff_without_permission_cannot_move_money(client, organization):
-    reader = get_user_model().objects.create_user("reader", password="secret", is_staff=True)
-    client.force_login(reader)
-    form = {"change_pence": 250, "reason": "Goodwill", "idempotency_key": "0" * 32}
-    for name in ("adjust", "debt_limit"):
-        assert client.post(page(organization, name), form).status_code in {302, 403}
-    assert not CreditTransaction.objects.filter(type="adjustment").exists()
-    assert not LogEntry.objects.exists()
+def test_of_several_those_that_cannot_be_are_named_and_the_others_are_done(staff, organization):
+    other = OrganizationFactory(name="Quiet")
+    ledger.suspend_organization(organization_id=other.pk)
 
+    shown = ask_of_several(staff, [organization, other], Suspend)
 
-def test_staff_who_may_only_look_cannot_suspend_or_resume(client, organization):
-    reader = get_user_model().objects.create_user("reader", password="secret", is_staff=True)
-    reader.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
-    client.force_login(reader)
-    url = reverse("admin:wallets_organization_changelist")
-
-    client.post(url, {"action": "suspend", "_selected_action": [str(organization.pk)]})
-
+    assert "Quiet is suspended already." in said(shown)
+    assert "Quiet is suspended already." in said(confirm(staff, shown))
     organization.refresh_from_db()
-    assert organization.status == "active"
-    shown = client.get(page(organization, "change")).content.decode()
-    assert "Adjust the balance" not in shown
+    assert organization.status == "suspended"
+    assert StaffAction.objects.get().target_id == str(organization.pk)
+
+
+def test_more_rows_than_can_be_done_at_once_are_refused(staff):
+    rows = [OrganizationFactory() for _ in range(Suspend.most_at_once + 1)]
+
+    response = ask_of_several(staff, rows, Suspend)
+
+    assert response.status_code == 302
+    assert not Organization.objects.filter(status="suspended").exists()
+
+
+def test_a_membership_that_is_doubled_is_an_error_in_the_form(staff, organization):
+    user = UserFactory()
+    row = {"user": user.pk, "role": "viewer", "organization": organization.pk}
+    fields = {
+        **ORDINARY,
+        "memberships-TOTAL_FORMS": 2,
+        **{f"memberships-{number}-{name}": row[name] for number in (0, 1) for name in row},
+    }
+    response = staff.post(page(organization, "change"), fields)
+    assert response.status_code == 200
+    assert "belongs to it already" in said(response)
+
+    # One that was added since the page was opened.
+    MembershipFactory(user=user, organization=organization)
+    response = staff.post(page(organization, "change"), {**fields, "memberships-TOTAL_FORMS": 1})
+    assert response.status_code == 200
+    assert "belongs to it already" in said(response)
+    assert Membership.objects.count() == 1
+
+
+def test_the_ledger_is_checked_when_asked(staff, organization):
+    url = reverse("admin:wallets_organization_ledger_check")
+    assert "It has not been done yet." in said(staff.get(url))
+    assert "all adds up" in said(staff.post(url))
+    assert "all adds up" in said(staff.get(url))

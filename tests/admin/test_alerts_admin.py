@@ -5,8 +5,10 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.urls import reverse
 
+from tests.admin.steps import ask, ask_of_several, confirm, said
 from tests.factories import OrganizationFactory
 from tests.wallets.alerts import raised
+from wallets.alerts.admin import SendAgain
 from wallets.models import Alert
 
 pytestmark = pytest.mark.django_db
@@ -82,19 +84,14 @@ def test_what_is_wrong_is_said_and_not_saved(staff, organization, emails, change
     assert len(recipients(organization)) <= 1
 
 
-def send_again(client, *alerts):
-    form = {"action": "send_again", "_selected_action": [str(alert.pk) for alert in alerts]}
-    return client.post(ALERTS, form, follow=True).content.decode()
-
-
 def test_staff_have_an_alert_that_was_given_up_sent_again(staff, organization):
     given_up = raised(organization, key="1")
     Alert.objects.update(status="failed", next_attempt_at=None, attempts=12)
     waiting = raised(organization, key="2")
 
-    said = send_again(staff, given_up, waiting)
+    told = said(confirm(staff, ask_of_several(staff, [given_up, waiting], SendAgain)))
 
-    assert "1 of 2 alerts will be sent" in said
+    assert "It was sent, or waits to be." in told
     given_up.refresh_from_db()
     assert (given_up.status, given_up.attempts) == ("pending", 0)
 
@@ -106,7 +103,9 @@ def test_staff_who_may_only_look_cannot(client, organization):
     alert = raised(organization)
     Alert.objects.update(status="failed", next_attempt_at=None)
 
-    send_again(client, alert)
+    ask_of_several(client, [alert], SendAgain)
+    for step in ("ask", "confirm"):
+        assert ask(client, alert, SendAgain, step=step).status_code == 403
 
     alert.refresh_from_db()
     assert alert.status == "failed"

@@ -1,18 +1,24 @@
 """What staff decide about calls, and what they see of Vapi's figures."""
 
+from datetime import timedelta
+from decimal import Decimal
+
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.urls import reverse
 from django.utils import timezone
 
-from calls import reconciliation
 from calls.models import Call, UnbilledCall, UpstreamDay
-from tests.factories import OrganizationFactory
+from calls.staff import BillNow, Settle, SettleFromVapi
+from telephony.vapi_calls import CallRecord, VapiRequestFailed
+from tests.admin.steps import ask, ask_of_several, change_of, confirm, page_of, said
+from tests.factories import AssistantFactory, OrganizationFactory
 from tests.wallets.steps import commit, reserve, top_up
-from wallets.models import CreditTransaction
+from wallets.formats import pounds
+from wallets.models import CreditTransaction, StaffAction
 from wallets.selectors import ledger_differences
+from wallets.staff.money import Recover, WriteOff
 
 pytestmark = pytest.mark.django_db
 
@@ -41,43 +47,41 @@ def call():
     )
 
 
-def settle_page(call):
-    return reverse("admin:calls_call_settle", args=[call.pk])
-
-
 @pytest.mark.parametrize(
     ("charge", "duration_seconds", "pence"),
     [("reported", "", 2450), ("given", "61", 98), ("nothing", "", 0), ("nothing", "61", 0)],
 )
 def test_a_call_in_review_is_settled_as_staff_choose(staff, call, charge, duration_seconds, pence):
-    page = staff.get(settle_page(call)).content.decode()
-    assert "capped at 600 s" in page
-    form = {"charge": charge, "duration_seconds": duration_seconds, "reason": "Asked Vapi"}
-    done = staff.post(settle_page(call), form, follow=True).content.decode()
-    assert f"Settled: {pence}p charged." in done
-    again = staff.post(settle_page(call), form, follow=True).content.decode()
-    assert "not held for review" in again
+    shown = ask(staff, call, Settle, charge=charge, duration_seconds=duration_seconds)
+    assert pounds(pence) in said(shown)
+    assert Call.objects.get().settled_at is None
+
+    assert f"Charged – → {pounds(pence)}" in said(confirm(staff, shown))
+    assert "not done again" in said(confirm(staff, shown))
+    assert "not held for review" in said(ask(staff, call, Settle, charge="nothing"))
 
     call.refresh_from_db()
     assert (call.charged_pence, call.settled_from) == (pence, "staff")
-    assert "by alice: Asked Vapi" in call.review_decision
-    assert "by alice: Asked Vapi" in LogEntry.objects.get().change_message
+    assert "by alice: Agreed by phone" in call.review_decision
+    recorded = StaffAction.objects.get()
+    assert (recorded.username, recorded.after["charged_pence"]) == ("alice", pence)
     assert ledger_differences() == []
 
 
 @pytest.mark.parametrize(
-    ("form", "said"),
+    ("form", "says"),
     [
-        ({"charge": "given", "reason": "why"}, "No such duration is known"),
-        ({"charge": "given", "duration_seconds": "-5", "reason": "why"}, "greater than or equal"),
-        ({"charge": "nothing"}, "This field is required."),
+        ({"charge": "given"}, "No such duration is known"),
+        ({"charge": "given", "duration_seconds": "-5"}, "greater than or equal"),
+        ({"charge": "nothing", "reason": ""}, "This field is required."),
         ({"charge": "nothing", "reason": "  "}, "This field is required."),
-        ({"reason": "why"}, "This field is required."),
-        ({"charge": "given", "duration_seconds": "9999999", "reason": "why"}, "duration_seconds"),
+        ({}, "This field is required."),
+        ({"charge": "given", "duration_seconds": "9999999"}, "duration_seconds"),
     ],
 )
-def test_a_decision_that_is_not_complete_says_why_and_charges_nothing(staff, call, form, said):
-    assert said in staff.post(settle_page(call), form).content.decode()
+def test_a_decision_that_is_not_complete_says_why_and_charges_nothing(staff, call, form, says):
+    for step in ("ask", "confirm"):
+        assert says in said(ask(staff, call, Settle, step=step, **form))
     call.refresh_from_db()
     assert call.settled_at is None
     assert CreditTransaction.objects.filter(type="call_deduction").count() == 0
@@ -87,12 +91,12 @@ def test_staff_who_may_only_look_settle_nothing(client, call):
     user = get_user_model().objects.create_user("viewer", is_staff=True)
     user.user_permissions.add(Permission.objects.get(codename="view_call"))
     client.force_login(user)
-    shown = client.get(reverse("admin:calls_call_change", args=[call.pk]))
+    shown = client.get(change_of(call))
     assert shown.status_code == 200
-    assert settle_page(call) not in shown.content.decode()
-    assert client.get(settle_page(call)).status_code == 403
-    form = {"charge": "nothing", "reason": "why"}
-    assert client.post(settle_page(call), form).status_code == 403
+    assert page_of(call, Settle) not in said(shown)
+    assert client.get(page_of(call, Settle)).status_code == 403
+    assert ask(client, call, Settle, charge="nothing").status_code == 403
+    assert ask(client, call, Settle, charge="nothing", step="confirm").status_code == 403
 
 
 def test_calls_to_review_and_below_cost_are_found(staff, call):
@@ -108,10 +112,7 @@ def test_calls_to_review_and_below_cost_are_found(staff, call):
         uncollected_pence=0,
         vapi_cost_pence=50,
     )
-    assert (
-        settle_page(call)
-        in staff.get(reverse("admin:calls_call_change", args=[call.pk])).content.decode()
-    )
+    assert page_of(call, Settle) in said(staff.get(change_of(call)))
     for wanted, found, other in (("review", call, below), ("below_cost", below, call)):
         page = staff.get(LIST, {"attention": wanted}).content.decode()
         assert str(found.pk) in page
@@ -122,7 +123,7 @@ def test_margin_is_shown_by_day_and_organization(staff, call):
     Call.objects.update(vapi_cost_usd=1)
     page = staff.get(reverse("admin:calls_call_margin")).content.decode()
     assert call.organization.name in page
-    assert "79p" in page
+    assert "£0.79" in page
 
 
 def test_days_that_differ_are_found(staff):
@@ -135,37 +136,93 @@ def test_days_that_differ_are_found(staff):
     assert "/2026-03-01/change/" not in page
 
 
-def test_an_unbilled_call_is_billed_by_an_action(staff, monkeypatch):
-    asked = []
-    monkeypatch.setattr(reconciliation, "ask_now", lambda ids: asked.extend(ids) or ["x: Settled."])
-    UnbilledCall.objects.create(vapi_call_id="x", reason="nobody pays")
-    url = reverse("admin:calls_unbilledcall_changelist")
-    page = staff.post(url, {"action": "bill", "_selected_action": ["x"]}, follow=True)
-    assert asked == ["x"]
-    assert "X: Settled." in page.content.decode()
+@pytest.fixture
+def vapis_record(monkeypatch):
+    """Vapi's record of any call: 61 seconds, which ended just now."""
+    ended_at = timezone.now()
 
-
-def test_calls_are_settled_from_vapi_by_an_action(staff, monkeypatch):
-    asked = []
-    monkeypatch.setattr(reconciliation, "ask_now", lambda ids: asked.extend(ids) or ["x: Settled."])
-    organization = OrganizationFactory()
-    calls = [
-        Call.objects.create(
-            organization=organization,
-            call_id=vapi_call_id,
-            vapi_call_id=vapi_call_id,
-            announced_by_vapi=True,
-            reconcile_at=timezone.now(),
+    def get_call(vapi_call_id):
+        return CallRecord(
+            id=vapi_call_id,
+            type="inboundPhoneCall",
+            status="ended",
+            started_at=ended_at - timedelta(seconds=61),
+            ended_at=ended_at,
+            ended_reason="customer-ended-call",
+            cost_usd=Decimal("0.05"),
+            squad_id=None,
+            assistant_id="the-assistant",
+            phone_number_id=None,
+            number=None,
+            control_url=None,
+            updated_at=ended_at,
         )
-        for vapi_call_id in ("x", "y")
-    ]
-    url = reverse("admin:calls_call_changelist")
-    form = {"action": "settle_from_vapi", "_selected_action": [calls[0].pk]}
 
-    page = staff.post(url, form, follow=True)
+    monkeypatch.setattr("calls.staff.get_call", get_call)
 
-    assert asked == ["x"]
-    assert "X: Settled." in page.content.decode()
+
+def test_an_unbilled_call_is_billed_once_its_payer_is_known(staff, vapis_record):
+    unbilled = UnbilledCall.objects.create(vapi_call_id="x", reason="nobody pays")
+    assert "Nobody is known to pay" in said(ask(staff, unbilled, BillNow))
+    organization = OrganizationFactory(funded_pence=1_000)
+    AssistantFactory(organization=organization, vapi_assistant_id="the-assistant")
+
+    shown = ask(staff, unbilled, BillNow)
+    assert "£0.98" in said(shown)
+    assert UnbilledCall.objects.exists()
+    told = said(confirm(staff, shown))
+
+    assert "Settled: 61 s, 98p" in told
+    assert not UnbilledCall.objects.exists()
+    organization.refresh_from_db()
+    assert organization.balance_pence == 902
+    assert StaffAction.objects.get().action == "bill unbilled call"
+
+
+@pytest.fixture
+def ended():
+    """A call whose report never came."""
+    organization = OrganizationFactory(funded_pence=1_000)
+    reserve(organization, "x")
+    return Call.objects.create(
+        organization=organization,
+        call_id="x",
+        vapi_call_id="x",
+        announced_by_vapi=True,
+        reconcile_at=timezone.now(),
+    )
+
+
+def test_a_call_is_settled_from_vapis_record(staff, ended, vapis_record):
+    shown = ask(staff, ended, SettleFromVapi)
+    assert "£9.02" in said(shown)
+    ended.refresh_from_db()
+    assert ended.settled_at is None
+
+    assert "Charged – → £0.98" in said(confirm(staff, shown))
+
+    ended.refresh_from_db()
+    assert (ended.charged_pence, ended.settled_from) == (98, "vapi")
+    recorded = StaffAction.objects.get()
+    assert (recorded.before["balance_pence"], recorded.after["balance_pence"]) == (1_000, 902)
+    assert "61 s" in recorded.after["vapis_record"]
+    assert ledger_differences() == []
+
+
+def test_calls_are_settled_from_vapi_from_the_list(staff, ended, vapis_record):
+    confirm(staff, ask_of_several(staff, [ended], SettleFromVapi))
+    ended.refresh_from_db()
+    assert ended.charged_pence == 98
+
+
+def test_given_vapi_down_when_it_is_asked_then_its_answer_is_told(staff, ended, monkeypatch):
+    def get_call(vapi_call_id):
+        raise VapiRequestFailed("Vapi did not answer.")
+
+    monkeypatch.setattr("calls.staff.get_call", get_call)
+    assert "Vapi did not answer." in said(ask(staff, ended, SettleFromVapi))
+    assert "Vapi did not answer." in said(ask(staff, ended, SettleFromVapi, step="confirm"))
+    assert not StaffAction.objects.exists()
 
 
 # --- What is owed -----------------------------------------------------------------------------
@@ -180,15 +237,13 @@ def owing():
     return organization
 
 
-def owed_page(organization, name):
-    return reverse(f"admin:wallets_organization_{name}", args=[organization.pk])
-
-
-@pytest.mark.parametrize(("name", "balance"), [("recover_owed", 10), ("write_off_owed", 60)])
-def test_what_is_owed_is_recovered_or_written_off_with_a_reason_once(staff, owing, name, balance):
-    form = {"amount_pence": 50, "reason": "Agreed by phone", "idempotency_key": "0" * 32}
+@pytest.mark.parametrize(("command", "balance"), [(Recover, 10), (WriteOff, 60)])
+def test_what_is_owed_is_recovered_or_written_off_with_a_reason_once(
+    staff, owing, command, balance
+):
+    shown = ask(staff, owing, command, amount_pence="0.50")
     for _ in range(2):  # the second is the button pressed twice
-        assert staff.post(owed_page(owing, name), form, follow=True).status_code == 200
+        assert confirm(staff, shown).status_code == 200
     owing.refresh_from_db()
     assert (owing.balance_pence, owing.owed_pence) == (balance, 48)
     entry = CreditTransaction.objects.order_by("sequence").last()
@@ -197,29 +252,26 @@ def test_what_is_owed_is_recovered_or_written_off_with_a_reason_once(staff, owin
 
 
 @pytest.mark.parametrize(
-    ("name", "amount", "said"),
+    ("command", "amount", "says"),
     [
-        ("recover_owed", 99, "Only 98p is owed"),
-        ("recover_owed", 61, "61p needed, 60p available"),
-        ("write_off_owed", 99, "Only 98p is owed"),
-        ("write_off_owed", 0, "greater than or equal to 1"),
+        (Recover, "0.99", "Only 98p is owed"),
+        (Recover, "0.61", "61p needed, 60p available"),
+        (WriteOff, "0.99", "Only 98p is owed"),
+        (WriteOff, "0", "Enter an amount above 0."),
     ],
 )
-def test_more_than_can_be_is_refused_with_both_figures(staff, owing, name, amount, said):
-    form = {"amount_pence": amount, "reason": "Why", "idempotency_key": "0" * 32}
-    assert said in staff.post(owed_page(owing, name), form).content.decode()
+def test_more_than_can_be_is_refused_with_both_figures(staff, owing, command, amount, says):
+    for step in ("ask", "confirm"):
+        assert says in said(ask(staff, owing, command, amount_pence=amount, step=step))
     owing.refresh_from_db()
     assert (owing.balance_pence, owing.owed_pence) == (60, 98)
 
 
 def test_organizations_that_owe_are_found(staff, owing):
-    other = OrganizationFactory()
-    page = staff.get(
-        reverse("admin:wallets_organization_changelist"), {"owes": "something"}
-    ).content.decode()
-    assert str(owing.pk) in page
-    assert str(other.pk) not in page
-    assert (
-        owed_page(owing, "recover_owed")
-        in staff.get(reverse("admin:wallets_organization_change", args=[owing.pk])).content.decode()
-    )
+    other = OrganizationFactory(name="Pays at once")
+    url = reverse("admin:wallets_organization_changelist")
+    page = said(staff.get(url, {"needs": "owes"}))
+    assert owing.name in page
+    assert other.name not in page
+    assert page_of(owing, Recover) in said(staff.get(change_of(owing)))
+    assert page_of(other, Recover) not in said(staff.get(change_of(other)))

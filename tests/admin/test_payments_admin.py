@@ -4,10 +4,12 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.urls import reverse
 
+from tests.admin.steps import ask, change_of, confirm, do, page_of, said
 from tests.factories import OrganizationFactory, TopUpFactory, UserFactory
 from tests.wallets.fake_stripe import fake_stripe
-from wallets.models import Refund
+from wallets.models import Refund, StaffAction
 from wallets.payments import topups
+from wallets.payments.admin import GiveBack
 from wallets.payments.facts import Payment
 from wallets.selectors import ledger_differences
 
@@ -28,85 +30,68 @@ def topup(fake_stripe):
     return topup
 
 
-@pytest.fixture
-def page(topup):
-    return reverse("admin:wallets_topup_refund", args=[topup.pk])
-
-
-def first_step(admin_client, page, amount_pence):
-    return admin_client.post(
-        page,
-        {
-            "amount_pence": amount_pence,
-            "reason": "Asked for",
-            "refund_id": admin_client.get(page).context["form"]["refund_id"].value(),
-        },
-    )
-
-
-def confirmed(admin_client, page, shown):
-    return admin_client.post(page, {**shown.context["form"].data.dict(), "confirmed": "yes"})
-
-
 def test_given_a_refund_when_it_is_asked_for_then_before_and_after_are_shown_and_nothing_is_done(
-    admin_client, page, topup
+    admin_client, topup, fake_stripe
 ):
-    shown = first_step(admin_client, page, 2_000)
+    shown = ask(admin_client, topup, GiveBack, amount_pence="20")
 
-    text = shown.content.decode()
-    for figure in ("5000p", "3000p", "2000p", "Asked for", "Refund it"):
-        assert figure in text
+    for figure in ("£50.00", "£30.00", "Agreed by phone", "Refund it"):
+        assert figure in said(shown)
     assert not Refund.objects.exists()
+    assert fake_stripe.refunds == []
 
 
 def test_given_what_was_shown_when_it_is_confirmed_twice_then_it_is_refunded_once(
-    admin_client, admin_user, page, topup, fake_stripe
+    admin_client, admin_user, topup
 ):
-    shown = first_step(admin_client, page, 2_000)
+    shown = ask(admin_client, topup, GiveBack, amount_pence="20")
 
-    first = confirmed(admin_client, page, shown)
-    confirmed(admin_client, page, shown)
+    first = confirm(admin_client, shown)
+    again = confirm(admin_client, shown)
 
+    assert "Stripe: on its way to the customer." in said(first)
+    assert "not done again" in said(again)
     refund = Refund.objects.get()
-    assert first.url == reverse("admin:wallets_refund_change", args=[refund.pk])
     assert (refund.status, refund.reason, refund.requested_by) == (
         "accepted",
-        "Asked for",
+        "Agreed by phone",
         admin_user,
     )
     topup.organization.refresh_from_db()
     assert topup.organization.balance_pence == 3_000
+    recorded = StaffAction.objects.get()
+    assert (recorded.before["balance_pence"], recorded.after["balance_pence"]) == (5_000, 3_000)
     assert ledger_differences() == []
 
 
-def test_given_more_than_was_paid_when_it_is_confirmed_then_both_figures_are_told(
-    admin_client, page, topup
+def test_given_more_than_was_paid_when_it_is_asked_for_then_both_figures_are_told(
+    admin_client, topup
 ):
-    answer = confirmed(admin_client, page, first_step(admin_client, page, 5_001))
-
-    assert "5001p cannot be refunded: 5000p" in answer.content.decode()
+    for step in ("ask", "confirm"):
+        answer = ask(admin_client, topup, GiveBack, amount_pence="50.01", step=step)
+        assert "5001p cannot be refunded: 5000p" in said(answer)
     assert not Refund.objects.exists()
 
 
-def test_given_staff_without_the_permission_when_they_ask_then_they_may_not(client, page, topup):
+def test_given_staff_without_the_permission_when_they_ask_then_they_may_not(client, topup):
     staff = UserFactory(is_staff=True)
     staff.user_permissions.add(Permission.objects.get(codename="view_topup"))
     client.force_login(staff)
 
-    shown = client.get(reverse("admin:wallets_topup_change", args=[topup.pk]))
-    assert page not in shown.content.decode()
-    assert client.get(page).status_code == 403
-    assert client.post(page, {"amount_pence": 1, "reason": "x"}).status_code == 403
+    assert page_of(topup, GiveBack) not in said(client.get(change_of(topup)))
+    assert client.get(page_of(topup, GiveBack)).status_code == 403
+    for step in ("ask", "confirm"):
+        assert ask(client, topup, GiveBack, amount_pence="1", step=step).status_code == 403
 
     staff.user_permissions.add(Permission.objects.get(codename="add_refund"))
-    assert client.get(page).status_code == 200
+    assert client.get(page_of(topup, GiveBack)).status_code == 200
 
 
 @pytest.mark.parametrize("model", ["topup", "refund", "dispute"])
 def test_given_payments_when_staff_look_then_they_see_them_and_can_change_nothing(
-    admin_client, admin_user, page, topup, model
+    admin_client, topup, model
 ):
-    confirmed(admin_client, page, first_step(admin_client, page, 2_000))
+    do(admin_client, topup, GiveBack, amount_pence="20")
 
     for address in (
         reverse(f"admin:wallets_{model}_changelist"),

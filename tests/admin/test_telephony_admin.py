@@ -11,7 +11,9 @@ from django.utils import timezone
 from django.utils.formats import date_format
 
 from telephony import provisioning, releases, rentals
+from telephony.admin import Release
 from telephony.models import NumberOrder, PhoneNumber
+from tests.admin.steps import ask, ask_of_several, confirm, said
 from tests.factories import AssistantFactory, OrganizationFactory, PhoneNumberFactory
 from tests.telephony.conftest import fake
 from tests.telephony.fake_providers import BUY, TIME_OUT
@@ -100,15 +102,14 @@ def test_a_number_in_use_cannot_be_entered_again(staff, number):
 
 def test_a_release_is_confirmed_first_and_then_done_by_the_sweep(staff, number, fake):
     by_hand = PhoneNumberFactory()
-    chosen = {"action": "release", "_selected_action": [str(number.pk), str(by_hand.pk)]}
 
-    asked = staff.post(reverse(NUMBERS), chosen).content.decode()
+    shown_first = ask_of_several(staff, [number, by_hand], Release)
 
-    assert number.number in asked
-    assert "only\n      detached here" in asked
+    assert number.number in said(shown_first)
+    assert "only detached here" in said(shown_first)
     assert set(PhoneNumber.objects.values_list("status", flat=True)) == {"active"}
 
-    staff.post(reverse(NUMBERS), chosen | {"confirmed": "yes"})
+    confirm(staff, shown_first)
     assert len(fake.twilio) == 1
     releases.resume_releases()
     assert set(PhoneNumber.objects.values_list("status", flat=True)) == {"released"}
@@ -119,8 +120,9 @@ def test_staff_who_may_only_look_release_nothing(client, number):
     reader = get_user_model().objects.create_user("reader", password="secret", is_staff=True)
     reader.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
     client.force_login(reader)
-    chosen = {"action": "release", "_selected_action": [str(number.pk)], "confirmed": "yes"}
-    client.post(reverse(NUMBERS), chosen)
+    ask_of_several(client, [number], Release)
+    for step in ("ask", "confirm"):
+        assert ask(client, number, Release, step=step).status_code == 403
     number.refresh_from_db()
     assert number.status == "active"
 

@@ -8,6 +8,7 @@ import pytest
 from calls import reconciliation, upstream, vapi_scan
 from calls.models import Call, UnbilledCall, UpstreamDay
 from calls.selectors import BELOW_COST, margins
+from telephony.vapi_calls import VapiRequestFailed, get_call
 from tests.calls.vapi_api import DOWN, VapiApi
 from tests.factories import AssistantFactory, OrganizationFactory
 from tests.webhooks.fixtures import Clock, Vapi, after, assert_money
@@ -152,15 +153,16 @@ def test_given_an_unbilled_call_when_its_payer_was_entered_then_staff_bill_it(
     vapi_api.shows_ended(call, after(10), after(71))
     clock.at(161)
     vapi_scan.scan()
-    [outcome] = reconciliation.ask_now([call.id])
-    assert "Nobody is known to pay" in outcome
+    outcome = reconciliation.bill_unbilled(get_call(call.id))
+    assert "Nobody is known to pay" in outcome.text
     assert UnbilledCall.objects.count() == 1
 
     AssistantFactory(organization=organization, vapi_assistant_id=call.assistant.vapi_assistant_id)
-    [outcome] = reconciliation.ask_now([call.id])
-    assert "Settled: 61 s, 98p" in outcome
+    outcome = reconciliation.bill_unbilled(get_call(call.id))
+    assert "Settled: 61 s, 98p" in outcome.text
     assert UnbilledCall.objects.count() == 0
-    assert reconciliation.ask_now(["gone"]) == ["gone: Vapi knows no call by this id."]
+    with pytest.raises(VapiRequestFailed, match="Vapi knows no call by this id"):
+        get_call("gone")
     assert_money(organization, balance=10_000 - 98)
 
 

@@ -61,8 +61,8 @@ class ProductionServers:
 
 
 @contextmanager
-def production_servers(root: Path) -> Iterator[ProductionServers]:
-    """Servers whose roles docker-compose.yml's script made, with everything migrated."""
+def production_servers(root: Path, *, migrated: bool = True) -> Iterator[ProductionServers]:
+    """Servers whose roles docker-compose.yml's script made, with everything migrated or empty."""
     data = DataDirectory(root)
     is_new = data.create()
     owner = open_owner_lock(data)
@@ -84,10 +84,11 @@ def production_servers(root: Path) -> Iterator[ProductionServers]:
             role: f"postgresql://{role}:{password}@/voxbilling?host={host}"
             for role, password in PASSWORDS.items()
         }
-        run(
-            *(sys.executable, "manage.py", "migrate", "--noinput"),
-            DATABASE_URL=urls["voxbilling_owner"],
-        )
+        if migrated:
+            run(
+                *(sys.executable, "manage.py", "migrate", "--noinput"),
+                DATABASE_URL=urls["voxbilling_owner"],
+            )
         yield ProductionServers(urls, servers.database_url, servers.redis_url)
 
 

@@ -76,6 +76,8 @@ def test_what_is_missing_stops_the_start_and_is_named(missing, named):
         ("SITE_URL", "http://billing.example.com"),
         ("USD_TO_GBP_RATE", "NaN"),
         ("USD_TO_GBP_RATE", "0"),
+        ("SENTRY_DSN", "sentry.example.com"),
+        ("WEBHOOK_EVENT_RETENTION_DAYS", "0"),
     ],
 )
 def test_a_value_that_cannot_be_stops_the_start_and_is_named(name, value):

@@ -20,6 +20,7 @@ from wallets.models import (
     Organization,
     PaymentProfile,
     Refund,
+    StaffAction,
     TopUp,
 )
 from webhooks.models import WebhookEvent
@@ -91,6 +92,16 @@ def make_tenant(name: str) -> Tenant:
             context={},
             created_at=timezone.now(),
             next_attempt_at=timezone.now(),
+        ),
+        StaffAction.objects.create(
+            organization=organization,
+            user=user,
+            username=user.username,
+            action="adjust",
+            target_kind="wallets.organization",
+            target_id=organization.pk,
+            target_name=name,
+            at=timezone.now(),
         ),
         AlertRecipient.objects.create(organization=organization, email="somebody@example.com"),
         NumberOrder.objects.create(

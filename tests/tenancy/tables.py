@@ -12,7 +12,7 @@ from voxbilling.tenancy import TENANT_ROLE
 from wallets.models import Organization
 
 # Tenant tables that customers read nothing of.
-CLOSED = {"alerts", "webhook_events"}
+CLOSED = {"alerts", "staff_actions", "webhook_events"}
 
 NOT_FOR_TENANTS = f"(CURRENT_USER <> '{TENANT_ROLE}'::name)"
 OWN_ROWS = (

@@ -3,7 +3,6 @@
 import io
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -13,9 +12,9 @@ from calls import ends, lifecycle
 from calls.secrets import decrypt_control_url
 from telephony import vapi_control
 from tests.factories import OrganizationFactory, PhoneNumberFactory
+from tests.log_capture import logged
 from tests.webhooks.fixtures import START, Clock, ControlServer, EndTasks, Vapi, after, call_of
 from tests.webhooks.vapi_payloads import VapiCall
-from voxbilling import logs
 from webhooks import inbox
 from webhooks.models import WebhookEvent
 
@@ -38,24 +37,6 @@ def call(control_server: ControlServer) -> VapiCall:
         metadata={METADATA: METADATA},
         private=PRIVATE,
     )
-
-
-@contextmanager
-def logged(*, json: bool) -> Iterator[io.StringIO]:
-    """All that is logged meanwhile, as the program writes it."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    logs.configure(json=json)
-    written = io.StringIO()
-    for handler in root.handlers:
-        assert isinstance(handler, logging.StreamHandler)
-        handler.setStream(written)
-    try:
-        yield written
-    finally:
-        logs.configure(json=False)
-        root.handlers[:] = handlers
-        root.setLevel(level)
 
 
 @pytest.fixture(params=[True, False], ids=["json", "lines"])

@@ -15,7 +15,7 @@ from tests.webhooks.stripe_payloads import PRIVATE, StripePayment, event
 from voxbilling import untrusted
 from wallets.models import CreditTransaction, TopUp
 from wallets.payments import topups
-from webhooks import inbox, missed_events, stripe_events
+from webhooks import inbox, missed_events, purge, stripe_events
 from webhooks.models import StripeReading, WebhookEvent
 
 __all__ = ["fake_stripe"]
@@ -153,6 +153,38 @@ def test_given_a_processed_event_when_replayed_days_later_then_nothing_changes(
 
     assert (stored().status, stored().outcome) == ("processed", "Credited before.")
     assert CreditTransaction.objects.count() == 1
+
+
+def test_given_events_that_were_purged_when_they_come_again_then_no_money_moves(
+    post, payment, topup
+):
+    events = [
+        payment.session(),
+        payment.intent(),
+        payment.refunded(2_000),
+        payment.dispute(),
+    ]
+    for each in events:
+        post(each)
+
+    def figures():
+        topup.organization.refresh_from_db()
+        organization = topup.organization
+        entries = list(CreditTransaction.objects.order_by("pk").values())
+        return organization.balance_pence, organization.owed_pence, entries
+
+    before = figures()
+    assert len(before[2]) >= 3
+    WebhookEvent.objects.filter(status="processed").update(
+        processed_at=timezone.now() - timedelta(days=365)
+    )
+    assert purge.purge_events() == len(events)
+
+    for each in (*reversed(events), *events):
+        post(each)
+        WebhookEvent.objects.all().delete()
+
+    assert figures() == before
 
 
 def test_given_two_events_of_one_payment_when_posted_then_it_is_credited_once(post, payment):

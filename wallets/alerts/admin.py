@@ -1,30 +1,65 @@
 """Staff's view of alerts: who gets them, and what became of each."""
 
-from typing import TYPE_CHECKING
+from typing import Any
+from uuid import UUID
 
-from django.contrib import admin, messages
+from django.contrib import admin
+from django.contrib.auth.models import AbstractUser
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from voxbilling.admin import ReadOnlyAdmin
 from wallets.alerts.sending import send_again
-from wallets.models import Alert, AlertRecipient, Organization
-
-if TYPE_CHECKING:
-    RecipientInline = admin.TabularInline[AlertRecipient, Organization]
-else:
-    RecipientInline = admin.TabularInline
+from wallets.models import Alert, AlertRecipient
+from wallets.staff.commands import Facts, Refused, StaffCommand
+from wallets.staff.editing import RecordedInline
+from wallets.staff.pages import ReadOnlyCommands
 
 
-class AlertRecipients(RecipientInline):
+class AlertRecipients(RecordedInline):
     model = AlertRecipient
-    extra = 0
     verbose_name = "recipient of alerts"
     verbose_name_plural = "recipients of alerts (with none, the owners get them)"
 
 
+class SendAgain(StaffCommand):
+    action = "send alert again"
+    title = "Send again"
+    button = "Send it again"
+    permission = "wallets.change_alert"
+    icon = "forward_to_inbox"
+    explanation = "Alerts that were given up, or that nobody was there for, are sent in a minute."
+    most_at_once = 50
+
+    @classmethod
+    def applies_to(cls, target: Any) -> bool:
+        return target.status in {Alert.Status.FAILED, Alert.Status.NOBODY}
+
+    def lock(self, target_pk: Any) -> Alert:
+        return Alert.objects.select_for_update(no_key=True).get(pk=target_pk)
+
+    def facts(self, target: Any) -> Facts:
+        return {"status": target.get_status_display(), "attempts": target.attempts}
+
+    def act(self, target: Any, _user: AbstractUser, _key: UUID) -> None:
+        if not send_again(target):
+            raise Refused("It was sent, or waits to be.")
+
+
+class NotSent(admin.SimpleListFilter):
+    title = "what it needs"
+    parameter_name = "needs"
+
+    def lookups(self, *_args: Any) -> list[tuple[str, str]]:
+        return [("unsent", "Could not be sent")]
+
+    def queryset(self, _request: HttpRequest, queryset: QuerySet[Alert]) -> QuerySet[Alert]:
+        unsent = [Alert.Status.FAILED, Alert.Status.NOBODY]
+        return queryset.filter(status__in=unsent) if self.value() == "unsent" else queryset
+
+
 @admin.register(Alert)
-class AlertAdmin(ReadOnlyAdmin):
+class AlertAdmin(ReadOnlyCommands):
+    commands = [SendAgain]
     list_display = [
         "created_at",
         "organization",
@@ -35,25 +70,7 @@ class AlertAdmin(ReadOnlyAdmin):
         "sent_at",
         "sent_to",
     ]
-    list_filter = ["status", "kind"]
+    list_filter = [NotSent, "status", "kind"]
     list_select_related = ["organization"]
     ordering = ["-created_at"]
-    search_fields = ["=id", "=key", "organization__name", "sent_to"]
-    actions = ["send_again"]
-
-    @admin.action(
-        description="Send again: those given up, or that nobody was there for",
-        permissions=["send_again"],
-    )
-    def send_again(self, request: HttpRequest, queryset: QuerySet[Alert]) -> None:
-        alerts = list(queryset)
-        sent = sum(send_again(alert) for alert in alerts)
-        self.message_user(
-            request,
-            f"{sent} of {len(alerts)} alerts will be sent within a minute; the others were sent, "
-            "or wait to be.",
-            messages.SUCCESS if sent == len(alerts) else messages.WARNING,
-        )
-
-    def has_send_again_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("wallets.change_alert")
+    search_fields = ["id", "organization__name__istartswith"]

@@ -4,6 +4,7 @@ from uuid import UUID
 
 from django.db import transaction
 
+from voxbilling.counts import ledger_command
 from wallets.errors import OrganizationSuspended
 from wallets.ledger.arguments import check_amount, check_choice, check_description, stored_key
 from wallets.ledger.posting import (
@@ -19,6 +20,7 @@ from wallets.results import AssetDeduction
 Direction = CreditTransaction.Direction
 
 
+@ledger_command("charge_asset")
 @transaction.atomic
 def check_balance_and_deduct_asset_cost(
     *,

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from django.db import transaction
 
+from voxbilling.counts import ledger_command
 from wallets.errors import IdempotencyConflict, InsufficientBalance, OrganizationSuspended
 from wallets.ledger.arguments import (
     MAX_DURATION_SECONDS,
@@ -28,6 +29,7 @@ from wallets.locks import atomic_against_other_organizations, lock_organization
 from wallets.results import Release, Reservation
 
 
+@ledger_command("reserve")
 @atomic_against_other_organizations
 def reserve_call_credits(
     *,

@@ -4,6 +4,7 @@ from uuid import UUID
 
 from django.utils import timezone
 
+from voxbilling.counts import ledger_command
 from wallets.errors import ReservationNotFound
 from wallets.ledger.arguments import (
     MAX_DURATION_SECONDS,
@@ -25,6 +26,7 @@ Type = CreditTransaction.Type
 HoldStatus = CreditReservation.Status
 
 
+@ledger_command("commit")
 @atomic_against_other_organizations
 def commit_reserved_credits(
     *, call_id: str, duration_seconds: int, organization_id: UUID | str | None = None

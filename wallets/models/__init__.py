@@ -5,6 +5,7 @@ the migrations make the rules hold for every other way in, too.
 """
 
 from wallets.models.alerts import Alert, AlertRecipient
+from wallets.models.audit import StaffAction
 from wallets.models.entries import CreditTransaction
 from wallets.models.organizations import (
     Membership,
@@ -25,6 +26,7 @@ __all__ = [
     "Organization",
     "PaymentProfile",
     "Refund",
+    "StaffAction",
     "TopUp",
     "default_billing_increment_seconds",
     "default_rate_pence_per_minute",

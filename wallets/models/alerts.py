@@ -61,6 +61,9 @@ class Alert(models.Model):
                 condition=Q(next_attempt_at__isnull=False),
                 name="idx_alerts_due",
             ),
+            # Staff's lists.
+            models.Index(fields=["created_at"], name="idx_alerts_time"),
+            models.Index(fields=["status", "created_at"], name="idx_alerts_status"),
         ]
         constraints = [
             models.UniqueConstraint(

@@ -82,6 +82,9 @@ class CreditTransaction(models.Model):
             models.Index(
                 fields=["organization", "created_at", "sequence"], name="idx_credit_txn_org_time"
             ),
+            # Staff's lists, and what was taken today.
+            models.Index(fields=["created_at"], name="idx_credit_txn_time"),
+            models.Index(fields=["type", "created_at"], name="idx_credit_txn_type_time"),
         ]
         constraints = [
             models.UniqueConstraint(

@@ -123,6 +123,10 @@ class Organization(models.Model):
     class Meta:
         db_table = "organizations"
         ordering = ["name"]
+        permissions = [
+            ("move_money", "Can credit, debit, recover, write off, set debt limits, release holds"),
+            ("suspend_organization", "Can suspend and resume organizations"),
+        ]
         indexes = [
             models.Index(
                 fields=["id"],

@@ -139,6 +139,11 @@ class TopUp(models.Model):
         db_table = "topups"
         indexes = [
             models.Index(fields=["organization", "created_at"], name="idx_topups_org_created"),
+            # Staff's lists.
+            models.Index(fields=["created_at"], name="idx_topups_time"),
+            models.Index(
+                fields=["created_at"], condition=~Q(attention=""), name="idx_topups_attention"
+            ),
             models.Index(
                 fields=["created_at"],
                 condition=Q(status__in=["pending", "processing"]),

@@ -67,6 +67,9 @@ class CreditReservation(models.Model):
         db_table = "credit_reservations"
         indexes = [
             models.Index(fields=["organization", "status"], name="idx_credit_res_org_status"),
+            # Staff's lists.
+            models.Index(fields=["created_at"], name="idx_credit_res_time"),
+            models.Index(fields=["organization", "created_at"], name="idx_credit_res_org_time"),
             models.Index(
                 fields=["expires_at"], condition=Q(status="active"), name="idx_credit_res_expires"
             ),

@@ -1,29 +1,72 @@
-"""Staff's view of payments. What was done is read-only; a refund is asked for on a page."""
+"""Staff's view of payments. What was done is read-only; a refund is a command on a top-up."""
 
-import uuid
-from typing import Any
+from typing import Any, ClassVar
+from uuid import UUID
 
 from django import forms
-from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
+from django.contrib import admin
+from django.contrib.auth.models import AbstractUser
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.http import HttpRequest
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from voxbilling.admin import ReadOnlyAdmin
-from wallets import ledger
+from wallets import audit
 from wallets.models import Dispute, PaymentProfile, Refund, TopUp
 from wallets.payments import refunds
+from wallets.payments.finding import lock_topup
+from wallets.staff.commands import Facts, StaffCommand
+from wallets.staff.money import AmountField
+from wallets.staff.pages import ReadOnlyCommands
 
 
-class RefundForm(forms.Form):
-    """How much is given back, and why. The id makes a form that is sent twice count once."""
+class GiveBack(StaffCommand):
+    action = "refund"
+    title = "Refund"
+    button = "Refund it"
+    permission = "wallets.add_refund"
+    icon = "currency_exchange"
+    explanation = (
+        "The money is taken from the wallet, and goes back to the card that paid. A suspended "
+        "organization's money can be refunded, too."
+    )
+    refusals: ClassVar = (*StaffCommand.refusals, refunds.RefundNotAllowed)
 
-    amount_pence = forms.IntegerField(min_value=1, help_text="In pence.")
-    reason = forms.CharField(max_length=refunds.MAX_REASON_LENGTH, help_text="For staff.")
-    refund_id = forms.UUIDField(initial=uuid.uuid4, widget=forms.HiddenInput)
+    field_order = ["amount_pence", "reason"]
+    amount_pence = AmountField(label="Amount in pounds")
+    reason = forms.CharField(
+        max_length=refunds.MAX_REASON_LENGTH,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="Why. It is kept, and shown to other staff.",
+    )
+
+    @classmethod
+    def applies_to(cls, target: Any) -> bool:
+        return bool(target.is_paid)
+
+    def lock(self, target_pk: Any) -> TopUp:
+        organization, topup = lock_topup(TopUp.objects.get(pk=target_pk))
+        topup.organization = organization
+        return topup
+
+    def facts(self, target: Any) -> Facts:
+        return {
+            "can_be_refunded_pence": refunds.refundable_pence(target),
+            **audit.wallet_facts(target.organization),
+        }
+
+    def act(self, target: Any, user: AbstractUser, key: UUID) -> None:
+        refunds.debit(
+            refund_id=key,
+            topup_id=target.pk,
+            requested_by_id=user.pk,
+            amount_pence=self.cleaned_data["amount_pence"],
+            reason=self.cleaned_data["reason"],
+        )
+
+    def follow(self, target_pk: Any) -> str:
+        made = refunds.ask_for(self.key_for(target_pk))
+        return f"Stripe: {made.get_status_display()}. {made.failure}"
 
 
 class NeedsAttention(admin.SimpleListFilter):
@@ -38,7 +81,9 @@ class NeedsAttention(admin.SimpleListFilter):
 
 
 @admin.register(TopUp)
-class TopUpAdmin(ReadOnlyAdmin):
+class TopUpAdmin(ReadOnlyCommands):
+    commands = [GiveBack]
+    latest_columns = ["created_at", "origin", "amount_pence", "status", "refunded_pence"]
     list_display = [
         "created_at",
         "organization",
@@ -55,73 +100,14 @@ class TopUpAdmin(ReadOnlyAdmin):
     list_select_related = ["organization"]
     ordering = ["-created_at"]
     search_fields = [
-        "=id",
-        "=stripe_payment_intent_id",
-        "=stripe_checkout_session_id",
-        "organization__name",
+        "id",
+        "stripe_payment_intent_id",
+        "stripe_checkout_session_id",
+        "organization__name__istartswith",
     ]
-    change_form_template = "admin/wallets/topup/change_form.html"
 
-    def get_urls(self) -> list[URLPattern]:
-        page = path(
-            "<uuid:topup_id>/refund/",
-            self.admin_site.admin_view(self.refund),
-            name="wallets_topup_refund",
-        )
-        return [page, *super().get_urls()]
-
-    def refund(self, request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
-        """Ask how much and why, show what it does to the wallet, and do it once that is confirmed.
-
-        A suspended organization's money can be refunded, too.
-        """
-        staff_id = request.user.pk
-        if staff_id is None or not request.user.has_perm("wallets.add_refund"):
-            raise PermissionDenied
-        topup = get_object_or_404(TopUp.objects.select_related("organization"), pk=topup_id)
-        form = RefundForm(
-            request.POST or None, initial={"amount_pence": refunds.refundable_pence(topup)}
-        )
-        is_valid = form.is_valid()
-        if is_valid and "confirmed" in request.POST:
-            try:
-                made = refunds.refund(
-                    topup_id=topup.pk, requested_by_id=staff_id, **form.cleaned_data
-                )
-            except (refunds.RefundNotAllowed, ledger.LedgerError, ValueError) as refusal:
-                form.add_error(None, str(refusal))
-                is_valid = False
-            else:
-                level = (
-                    messages.SUCCESS if made.status == Refund.Status.ACCEPTED else messages.WARNING
-                )
-                self.message_user(
-                    request,
-                    f"Refund of {made.amount_pence}p: {made.get_status_display()}. {made.failure}",
-                    level,
-                )
-                return redirect(reverse("admin:wallets_refund_change", args=[made.pk]))
-        context = {
-            **self.admin_site.each_context(request),
-            "title": f"Refund: {topup}",
-            "topup": topup,
-            "organization": topup.organization,
-            "refundable_pence": refunds.refundable_pence(topup),
-            "form": form,
-            "is_to_be_confirmed": is_valid,
-            "after": _after(topup, form.cleaned_data["amount_pence"]) if is_valid else None,
-            "opts": self.opts,
-        }
-        return TemplateResponse(request, "admin/wallets/topup/refund.html", context)
-
-
-def _after(topup: TopUp, amount_pence: int) -> dict[str, int]:
-    """The figures that a refund would leave, in pence."""
-    return {
-        "balance_pence": topup.organization.balance_pence - amount_pence,
-        "effective_balance_pence": topup.organization.effective_balance_pence - amount_pence,
-        "refundable_pence": refunds.refundable_pence(topup) - amount_pence,
-    }
+    def initial_of(self, _command: Any, target: Any) -> dict[str, Any]:
+        return {"amount_pence": refunds.refundable_pence(target)}
 
 
 @admin.register(Refund)
@@ -140,7 +126,7 @@ class RefundAdmin(ReadOnlyAdmin):
     list_filter = ["status"]
     list_select_related = ["organization", "requested_by"]
     ordering = ["-created_at"]
-    search_fields = ["=id", "=stripe_refund_id", "=topup__id", "organization__name"]
+    search_fields = ["id", "stripe_refund_id", "topup", "organization__name__istartswith"]
 
 
 @admin.register(Dispute)
@@ -158,7 +144,7 @@ class DisputeAdmin(ReadOnlyAdmin):
     list_filter = ["is_given_back"]
     list_select_related = ["organization"]
     ordering = ["-created_at"]
-    search_fields = ["=id", "=stripe_dispute_id", "=topup__id", "organization__name"]
+    search_fields = ["id", "stripe_dispute_id", "topup", "organization__name__istartswith"]
 
 
 @admin.register(PaymentProfile)
@@ -173,4 +159,4 @@ class PaymentProfileAdmin(ReadOnlyAdmin):
         "recharge_not_before",
     ]
     list_select_related = ["organization"]
-    search_fields = ["=stripe_customer_id", "organization__name"]
+    search_fields = ["stripe_customer_id", "organization__name__istartswith"]

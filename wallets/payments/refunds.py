@@ -45,10 +45,23 @@ def refund(
     Asked again with the same `refund_id`, the refund is that of the first time. Raises
     RefundNotAllowed, InsufficientBalance, and IdempotencyConflict for other details.
     """
-    made, is_new = _debit(refund_id, topup_id, amount_pence, reason, requested_by_id)
-    if is_new:
-        _ask_for(made)
-    return Refund.objects.get(pk=made.pk)
+    is_new = debit(
+        refund_id=refund_id,
+        topup_id=topup_id,
+        amount_pence=amount_pence,
+        reason=reason,
+        requested_by_id=requested_by_id,
+    )
+    return ask_for(refund_id) if is_new else Refund.objects.get(pk=refund_id)
+
+
+def ask_for(refund_id: UUID) -> Refund:
+    """Ask Stripe for a refund that was just debited; returns it as it stands then.
+
+    Never called in a transaction.
+    """
+    _ask_for(Refund.objects.get(pk=refund_id))
+    return Refund.objects.get(pk=refund_id)
 
 
 def refundable_pence(topup: TopUp) -> int:
@@ -93,10 +106,14 @@ def heard(fact: RefundNews) -> Heard:
 
 
 @transaction.atomic
-def _debit(
-    refund_id: UUID, topup_id: UUID, amount_pence: int, reason: str, requested_by_id: int
-) -> tuple[Refund, bool]:
-    """Take the money from the wallet, and write down that Stripe is to give it back."""
+def debit(
+    *, refund_id: UUID, topup_id: UUID, amount_pence: int, reason: str, requested_by_id: int
+) -> bool:
+    """Take the money from the wallet, and write down that Stripe is to give it back.
+
+    Returns whether that is new. If nobody goes on with `ask_for`, the sweep does. Raises as
+    `refund` does.
+    """
     found = TopUp.objects.filter(pk=topup_id).first()
     if found is None:
         raise RefundNotAllowed("There is no such top-up.")
@@ -105,7 +122,7 @@ def _debit(
     if first is not None:
         if (first.topup_id, first.amount_pence) != (topup.pk, amount_pence):
             raise ledger.IdempotencyConflict("This refund was asked for before, of other details.")
-        return first, False
+        return False
     _require_refundable(topup, amount_pence)
     posting = ledger.adjust_balance(
         organization_id=organization.pk,
@@ -117,7 +134,7 @@ def _debit(
     topup.refunded_pence += amount_pence
     topup.save(update_fields=["refunded_pence"])
     now = timezone.now()
-    made = Refund.objects.create(
+    Refund.objects.create(
         pk=refund_id,
         organization=organization,
         topup=topup,
@@ -128,7 +145,7 @@ def _debit(
         created_at=now,
         work_due_at=now + LEASE,
     )
-    return made, True
+    return True
 
 
 def _require_refundable(topup: TopUp, amount_pence: int) -> None:

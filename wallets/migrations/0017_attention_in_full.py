@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("wallets", "0014_entries_by_time")]
+    dependencies = [("wallets", "0016_lists_by_time")]
 
     operations = [
         migrations.AlterField(

@@ -1,0 +1,58 @@
+"""Are there known vulnerabilities in the packages that production installs?
+
+Exit code 1 if there are. Where the service that knows them cannot be reached, a line says that they
+were not looked for, and the check goes on.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+REQUIREMENTS = Path(__file__).parents[1] / "requirements.txt"
+LONGEST_SECONDS = 60
+
+
+def main() -> int:
+    command = [
+        *(sys.executable, "-m", "pip_audit", "--requirement", str(REQUIREMENTS)),
+        *("--disable-pip", "--no-deps", "--require-hashes", "--progress-spinner", "off"),
+        *("--format", "json", "--timeout", "5"),
+    ]
+    try:
+        done = subprocess.run(  # noqa: S603 - our own arguments
+            command, capture_output=True, text=True, timeout=LONGEST_SECONDS, check=False
+        )
+        packages = json.loads(done.stdout)["dependencies"]
+    except subprocess.TimeoutExpired:
+        return left_out(f"it took more than {LONGEST_SECONDS} seconds")
+    except (ValueError, KeyError, TypeError):
+        return left_out((done.stderr.strip().splitlines() or ["no answer"])[-1])
+    return judge(packages)
+
+
+def judge(packages: list[dict]) -> int:
+    vulnerable = [package for package in packages if package.get("vulns")]
+    for package in vulnerable:
+        for vulnerability in package["vulns"]:
+            fixed = ", ".join(vulnerability.get("fix_versions") or []) or "no version yet"
+            print(
+                f"{package['name']} {package['version']}: {vulnerability['id']}, fixed in {fixed}."
+            )
+    if vulnerable:
+        print("Raise these packages in pyproject.toml, and run `make lock`.")
+        return 1
+    skipped = [package["name"] for package in packages if "skip_reason" in package]
+    if skipped or not packages:
+        return left_out(f"{len(skipped)} of {len(packages)} packages could not be looked up")
+    print(f"No known vulnerability in {len(packages)} packages.")
+    return 0
+
+
+def left_out(why: str) -> int:
+    print(f"The audit of the packages was left out: {why}.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

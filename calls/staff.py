@@ -1,0 +1,159 @@
+"""What staff do about calls: decide what one in review is charged for, or ask Vapi now."""
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django import forms
+from django.contrib.auth.models import AbstractUser
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminRadioSelectWidget
+
+from calls import reconciliation, review
+from calls.models import Call, UnbilledCall
+from telephony.vapi_calls import CallRecord, VapiRequestFailed, get_call
+from wallets import audit
+from wallets.locks import lock_organization
+from wallets.staff.commands import Facts, Refused, StaffCommand
+
+MOST_ASKED_AT_ONCE = 10
+
+
+class CallCommand(StaffCommand):
+    """A command on a call, which may charge its organization's wallet."""
+
+    permission = "calls.change_call"
+
+    def lock(self, target_pk: Any) -> Call:
+        found = Call.objects.only("organization_id").get(pk=target_pk)
+        organization = lock_organization(found.organization_id)
+        call = Call.objects.select_for_update(no_key=True).get(pk=target_pk)
+        call.organization = organization
+        return call
+
+    def facts(self, target: Any) -> Facts:
+        return {
+            "state": target.state.label,
+            "duration_seconds": target.duration_seconds,
+            "charged_pence": target.charged_pence,
+            "uncollected_pence": target.uncollected_pence,
+            **audit.wallet_facts(target.organization),
+        }
+
+
+class Settle(CallCommand):
+    """What staff charge a call in review for."""
+
+    action = "settle call in review"
+    title = "Settle"
+    button = "Settle it"
+    icon = "gavel"
+    explanation = (
+        "The call is charged once, at what you choose, and what Vapi reports later changes nothing."
+    )
+    refusals: ClassVar = (*StaffCommand.refusals, review.NotInReview)
+
+    field_order = ["charge", "duration_seconds", "reason"]
+    charge = forms.ChoiceField(
+        choices=[
+            ("reported", "the reported duration"),
+            ("given", "the seconds below"),
+            ("nothing", "nothing: it is settled at 0"),
+        ],
+        widget=UnfoldAdminRadioSelectWidget,
+    )
+    duration_seconds = forms.IntegerField(
+        required=False, min_value=1, widget=UnfoldAdminIntegerFieldWidget
+    )
+
+    @classmethod
+    def applies_to(cls, target: Any) -> bool:
+        return bool(target.review_reason)
+
+    def act(self, target: Any, user: AbstractUser, _key: UUID) -> None:
+        review.settle(
+            call_pk=target.pk,
+            duration_seconds=self._seconds(target),
+            reason=self.cleaned_data["reason"],
+            staff_name=user.get_username(),
+        )
+
+    def _seconds(self, call: Call) -> int:
+        """The duration that was chosen. Raises Refused if there is none."""
+        chosen = {
+            "reported": call.duration_seconds,
+            "given": self.cleaned_data["duration_seconds"],
+            "nothing": 0,
+        }[self.cleaned_data["charge"]]
+        if chosen is None:
+            raise Refused("No such duration is known: enter the seconds to charge for.")
+        seconds: int = chosen
+        return seconds
+
+
+class AsksVapi(StaffCommand):
+    """Vapi is asked before anything is locked, and what it answers is done under the lock."""
+
+    refusals: ClassVar = (*StaffCommand.refusals, VapiRequestFailed)
+    most_at_once = MOST_ASKED_AT_ONCE
+
+    record: CallRecord
+    outcome: str = ""
+
+    def ask(self, vapi_call_id: str) -> None:
+        self.record = get_call(vapi_call_id)
+        self.outcome = ""
+
+
+class SettleFromVapi(AsksVapi, CallCommand):
+    action = "settle from Vapi"
+    title = "Settle from Vapi"
+    button = "Do what Vapi's record says"
+    icon = "cloud_download"
+    explanation = "Vapi is asked for its record of the call now, and what it says is done."
+
+    @classmethod
+    def applies_to(cls, target: Any) -> bool:
+        return bool(target.announced_by_vapi and target.vapi_call_id)
+
+    def prepare(self, target_pk: Any) -> None:
+        call = Call.objects.get(pk=target_pk)
+        if not self.applies_to(call):
+            raise Refused("Vapi never announced this call, and so has no record of it.")
+        self.ask(str(call.vapi_call_id))
+
+    def facts(self, target: Any) -> Facts:
+        return {**super().facts(target), "vapis_record": self.outcome}
+
+    def act(self, _target: Any, _user: AbstractUser, _key: UUID) -> None:
+        self.outcome = reconciliation.apply(self.record).text
+
+
+class BillNow(AsksVapi):
+    action = "bill unbilled call"
+    title = "Bill now"
+    button = "Bill it"
+    permission = "calls.change_unbilledcall"
+    icon = "receipt_long"
+    explanation = "Vapi is asked for its record now, and who pays for the call is looked for again."
+
+    def prepare(self, target_pk: Any) -> None:
+        self.ask(str(target_pk))
+
+    def lock(self, target_pk: Any) -> UnbilledCall:
+        # Not locked: organizations come first, and whose the call is has to be found out.
+        found = UnbilledCall.objects.filter(pk=target_pk).first()
+        return found or UnbilledCall(pk=target_pk)
+
+    def facts(self, target: Any) -> Facts:
+        call = Call.objects.select_related("organization").filter(vapi_call_id=target.pk).first()
+        if call is None:
+            return {"bill": target.reason, "outcome": self.outcome}
+        return {
+            "bill": "",
+            "outcome": self.outcome,
+            "charged_pence": call.charged_pence,
+            "uncollected_pence": call.uncollected_pence,
+            **audit.wallet_facts(call.organization),
+        }
+
+    def act(self, _target: Any, _user: AbstractUser, _key: UUID) -> None:
+        self.outcome = reconciliation.bill_unbilled(self.record).text

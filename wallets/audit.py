@@ -1,0 +1,87 @@
+"""The one writer of what staff did."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.db import connection, transaction
+from django.db.models import Model
+from django.utils import timezone
+
+from voxbilling.storable_text import storable
+from wallets.errors import IdempotencyConflict
+from wallets.models import Organization, StaffAction
+
+Facts = Mapping[str, Any]
+
+WALLET = (
+    "status",
+    "balance_pence",
+    "reserved_pence",
+    "effective_balance_pence",
+    "debt_limit_pence",
+    "owed_pence",
+)
+
+
+def record(
+    *,
+    user: Any,
+    action: str,
+    target: Model,
+    key: UUID | None = None,
+    reason: str = "",
+    asked: Facts | None = None,
+    before: Facts | None = None,
+    after: Facts | None = None,
+) -> StaffAction:
+    """Write down what a member of staff does, in the transaction that does it.
+
+    `before` and `after` are what was read from locked rows there, never what a page showed.
+    """
+    if not connection.in_atomic_block:
+        raise transaction.TransactionManagementError(
+            "What staff do is recorded in the transaction that does it, or not at all."
+        )
+    return StaffAction.objects.create(
+        pk=key or uuid4(),
+        at=timezone.now(),
+        user=user,
+        username=user.get_username(),
+        action=action,
+        organization_id=_organization_id(target),
+        target_kind=target._meta.label_lower,
+        target_id=str(target.pk),
+        target_name=storable(str(target)[:200]),
+        reason=reason,
+        asked=dict(asked or {}),
+        before=None if before is None else dict(before),
+        after=None if after is None else dict(after),
+    )
+
+
+def was_done(*, key: UUID, action: str, target: Model, asked: Facts) -> bool:
+    """Whether this form was sent before; the caller has locked what it acts on.
+
+    Raises IdempotencyConflict if it asked for something else then.
+    """
+    first = StaffAction.objects.filter(pk=key).first()
+    if first is None:
+        return False
+    if (first.action, first.target_id, first.asked) != (action, str(target.pk), dict(asked)):
+        raise IdempotencyConflict(
+            "This form was sent before, with other details: open the page anew."
+        )
+    return True
+
+
+def wallet_facts(organization: Organization) -> dict[str, Any]:
+    """How a wallet stands, in pence."""
+    return {name: getattr(organization, name) for name in WALLET}
+
+
+def _organization_id(target: Model) -> UUID | None:
+    if isinstance(target, Organization):
+        return target.pk
+    found: UUID | None = getattr(target, "organization_id", None)
+    return found
