@@ -43,7 +43,7 @@ class PaymentProfile(models.Model):
         null=True,
         blank=True,
         editable=False,
-        help_text="No recharge is started before this: the pause after a failure.",
+        help_text="No recharge is started before this: cooldown, or pause after a decline.",
     )
 
     class Meta:
