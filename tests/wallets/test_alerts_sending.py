@@ -150,6 +150,24 @@ class TestFailures:
 
         assert mail_server.call_count == 1
 
+    @pytest.mark.parametrize(
+        "refusal",
+        [
+            smtplib.SMTPRecipientsRefused({"gone@example.com": (550, b"no such user")}),
+            smtplib.SMTPDataError(554, b"not taken"),
+        ],
+    )
+    def test_given_a_recipient_that_is_refused_then_the_others_are_sent(
+        self, organization, mail_server, refusal
+    ):
+        for number in range(3):
+            raised(organization, key=str(number))
+        mail_server.side_effect = [refusal, refusal, 1]
+
+        assert send_alerts() == 1
+
+        assert mail_server.call_count == 3
+
     def test_given_one_that_cannot_be_written_then_the_others_are_sent(self, organization):
         broken = raised(organization, key="broken")
         Alert.objects.filter(pk=broken.pk).update(context={"amount_pence": "no number"})

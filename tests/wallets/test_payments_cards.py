@@ -96,6 +96,22 @@ def test_given_two_cards_when_the_older_is_asked_for_last_then_the_newer_is_kept
     assert profile().stripe_payment_method_id == "pm_2"
 
 
+def test_given_declines_of_the_old_card_when_another_is_kept_then_their_pause_is_over(
+    fake_stripe, paid, clock
+):
+    paid()
+    cards.keep_cards()
+    declined = {"declines_in_a_row": 2, "recharge_not_before": NOW + timedelta(hours=6)}
+    PaymentProfile.objects.update(**declined)
+    clock.shift(timedelta(hours=1))
+
+    paid(2)
+    cards.keep_cards()
+
+    assert profile().stripe_payment_method_id == "pm_2"
+    assert (profile().declines_in_a_row, profile().recharge_not_before) == (0, None)
+
+
 def test_given_a_stripe_that_fails_when_asked_then_the_card_is_kept_later(fake_stripe, paid, clock):
     paid()
     fake_stripe.fail("payment_methods/pm_1", 500)

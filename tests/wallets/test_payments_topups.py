@@ -396,3 +396,46 @@ def test_given_one_topup_that_stripe_fails_at_when_asked_then_the_others_have_th
 
     other.refresh_from_db()
     assert other.status == "paid"
+
+
+# --- A customer that was deleted at Stripe ---
+
+
+def test_given_a_customer_deleted_at_stripe_when_topped_up_then_there_is_a_new_one_with_no_card(
+    fake_stripe,
+):
+    organization = OrganizationFactory(auto_recharge_enabled=True)
+    start(organization)
+    first = PaymentProfile.objects.get()
+    PaymentProfile.objects.update(stripe_payment_method_id="pm_1", card_saved_at=NOW)
+    fake_stripe.fail(
+        "checkout/sessions",
+        400,
+        type="invalid_request_error",
+        code="resource_missing",
+        param="customer",
+    )
+
+    url = start(organization)
+
+    assert url.startswith("https://checkout.stripe.com/")
+    now = PaymentProfile.objects.get()
+    assert now.stripe_customer_id not in (None, first.stripe_customer_id)
+    assert fake_stripe.forms[-1]["customer"] == now.stripe_customer_id
+    assert not now.has_payment_method
+    organization.refresh_from_db()
+    assert not organization.auto_recharge_enabled
+
+
+def test_given_another_refusal_when_topped_up_then_the_customer_stays(fake_stripe):
+    organization = OrganizationFactory()
+    start(organization)
+    customer_id = PaymentProfile.objects.get().stripe_customer_id
+    fake_stripe.fail(
+        "checkout/sessions", 400, type="invalid_request_error", code="parameter_invalid"
+    )
+
+    with pytest.raises(stripe_client.PaymentRefused):
+        start(organization)
+
+    assert PaymentProfile.objects.get().stripe_customer_id == customer_id

@@ -582,7 +582,7 @@ def test_a_raised_limit_ends_the_rest_until_next_month(low, stripe: Stripe, cloc
     clock.at(hours=1)
     assert recharge.recharge(low.pk) == Guard.MONTHLY_CAP
     configured(low, monthly_cap_pence=5_000)
-    assert recharge.recharge(low.pk) == Guard.TOO_SOON
+    assert recharge.recharge(low.pk) == Guard.MONTHLY_CAP
 
     configured(low, monthly_cap_pence=10_000)
 
@@ -604,3 +604,81 @@ def test_a_process_that_was_stopped_for_minutes_asks_no_more(
 
     assert stripe.intents == []
     assert TopUp.objects.get().failure_code == "not_started"
+
+
+def test_an_amount_that_fits_what_is_left_of_the_month_ends_the_rest(low, stripe: Stripe, clock):
+    Organization.objects.filter(pk=low.pk).update(auto_recharge_monthly_cap_pence=8_000)
+    recharge.recharge(low.pk)
+    pay(TopUp.objects.get())
+    buy(low, 5_000)
+    clock.at(hours=1)
+    assert recharge.recharge(low.pk) == Guard.MONTHLY_CAP
+
+    configured(low, amount_pence=2_500, monthly_cap_pence=None)
+
+    assert recharge.recharge_low_wallets() == 1
+
+
+def test_a_limit_that_is_raised_after_a_decline_ends_the_rest_of_the_month(
+    low, stripe: Stripe, clock
+):
+    Organization.objects.filter(pk=low.pk).update(auto_recharge_monthly_cap_pence=10_000)
+    recharge.recharge(low.pk)
+    pay(TopUp.objects.get())
+    buy(low, 5_000)
+    clock.at(hours=1)
+    stripe.answers = raising(DECLINE)
+    recharge.recharge(low.pk)
+    stripe.answers = lambda intent: intent
+    configured(low, monthly_cap_pence=5_000)
+    clock.at(hours=3)
+    assert recharge.recharge(low.pk) == Guard.MONTHLY_CAP
+
+    configured(low, monthly_cap_pence=20_000)
+
+    assert recharge.recharge(low.pk) is None
+
+
+def test_a_limit_that_is_reached_keeps_the_sweep_from_no_other_wallet(
+    low, stripe: Stripe, clock, monkeypatch
+):
+    Organization.objects.filter(pk=low.pk).update(auto_recharge_monthly_cap_pence=4_999)
+    other = recharging(funded_pence=500)
+    monkeypatch.setattr(recharge, "WALLETS_PER_SWEEP", 1)
+
+    assert recharge.recharge_low_wallets() == 1
+
+    assert TopUp.objects.get().organization == other
+
+
+def test_without_a_limit_of_its_own_a_large_amount_raises_the_one_that_was_set(low):
+    configured(low, amount_pence=60_000, monthly_cap_pence=None)
+
+    low.refresh_from_db()
+    assert low.auto_recharge_monthly_cap_pence == 60_000
+    configured(low, amount_pence=5_000, monthly_cap_pence=None)
+    low.refresh_from_db()
+    assert low.auto_recharge_monthly_cap_pence == 60_000
+
+
+def test_given_a_payment_that_stripe_does_not_know_any_more_then_it_is_given_up_and_staff_see_it(
+    low, stripe: Stripe, clock, monkeypatch
+):
+    def gone(_intent):
+        raise stripe_client.PaymentRefused("resource_missing", "No such payment_intent")
+
+    recharge.recharge(low.pk)
+    monkeypatch.setattr(stripe_client, "retrieve_payment_intent", gone)
+    clock.at(minutes=30)
+    asking.ask_about_topups()
+    assert TopUp.objects.get().status == "pending"
+
+    clock.at(minutes=90)
+    asking.ask_about_topups()
+
+    topup = TopUp.objects.get()
+    assert (topup.status, topup.failure_code) == ("failed", "not_at_stripe")
+    assert "credit it by hand" in topup.attention
+    # It was no fault of the card's, and the wallet is recharged again.
+    assert profile_of(low).declines_in_a_row == 0
+    assert recharge.recharge(low.pk) is None

@@ -4,6 +4,7 @@ An alert is sent at least once: one whose sender died after the mail server took
 with the same Message-ID.
 """
 
+import smtplib
 import time
 from datetime import timedelta
 from typing import Any
@@ -34,12 +35,13 @@ MAX_ATTEMPTS = 12
 _TURN = "alerts-are-being-sent"
 TURN_SECONDS = 120
 SENDING_SECONDS = 60
+_OF_THIS_ALERT = (smtplib.SMTPRecipientsRefused, smtplib.SMTPDataError)
 
 
 def send_due() -> int:
     """Send the alerts that are due, unless somebody is at it; returns how many were sent.
 
-    A mail server that fails is left alone until the next sweep.
+    A mail server that cannot be used is left alone until the next sweep.
     """
     if not cache.add(_TURN, 1, timeout=TURN_SECONDS):
         return 0
@@ -68,8 +70,9 @@ def _send_until(ends_at: float) -> int:
             sent += _send(alert)
         except Exception as error:  # noqa: BLE001 - recorded with the alert, for staff to see
             _record_failure(alert, error)
-            # SMTP's errors are OSErrors, too.
-            if isinstance(error, OSError):
+            # SMTP's errors are OSErrors, too. A recipient or a message that it does not take says
+            # nothing of the others.
+            if isinstance(error, OSError) and not isinstance(error, _OF_THIS_ALERT):
                 break
     return sent
 

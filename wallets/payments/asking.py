@@ -26,6 +26,8 @@ RECHARGE_NEVER_BEGUN_AFTER = timedelta(minutes=10)
 _CLOCKS_DIFFER = timedelta(hours=1)
 # Stripe's pages to pay on are open for a day.
 NEVER_BEGUN_AFTER = timedelta(hours=25)
+# What Stripe has never heard of after this is not ahead of its own lists.
+GONE_AFTER = timedelta(hours=1)
 TOPUPS_PER_SWEEP = 50
 
 
@@ -63,6 +65,11 @@ def _one_of_each_organization_first(due: QuerySet[TopUp]) -> Iterable[TopUp]:
 def _ask_if_possible(topup: TopUp) -> None:
     try:
         ask(topup)
+    except stripe_client.PaymentRefused as refusal:
+        logger.warning("topup_not_known", topup_id=str(topup.pk), reason=str(refusal))
+        is_old = timezone.now() - topup.created_at > GONE_AFTER
+        if refusal.code == stripe_client.MISSING and is_old:
+            topups.lost_at_stripe(topup)
     except stripe_client.PaymentError as error:
         logger.warning("topup_not_known", topup_id=str(topup.pk), reason=str(error))
 

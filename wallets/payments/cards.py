@@ -68,6 +68,23 @@ def forget_card(organization_id: UUID) -> None:
     stripe_client.detach_payment_method(method_id)
 
 
+def replace_customer(organization_id: UUID, deleted_id: str) -> str:
+    """A new customer instead of one that was deleted at Stripe, whose card went with it.
+
+    Raises OrganizationNotFound, PaymentError.
+    """
+    customer_id = stripe_client.create_customer(organization_id, instead_of=deleted_id)
+    with transaction.atomic():
+        organization = lock_organization(organization_id)
+        if PaymentProfile.objects.filter(pk=organization_id, stripe_customer_id=deleted_id).update(
+            stripe_customer_id=customer_id, **_NO_CARD
+        ):
+            organization.auto_recharge_enabled = False
+            organization.save(update_fields=["auto_recharge_enabled"])
+    # Whoever asked at the same time may have been first.
+    return str(PaymentProfile.objects.get(pk=organization_id).stripe_customer_id)
+
+
 def _ask_for_card(topup: TopUp, now: datetime) -> None:
     try:
         intent = stripe_client.retrieve_payment_intent(str(topup.stripe_payment_intent_id))
@@ -101,6 +118,10 @@ def _keep(topup: TopUp, method: PaymentMethod | None) -> None:
         return
     if profile.card_saved_at and topup.finished_at and profile.card_saved_at > topup.finished_at:
         return
+    if profile.stripe_payment_method_id != method.id:
+        # What was declined was another card.
+        profile.declines_in_a_row = 0
+        profile.recharge_not_before = None
     profile.stripe_payment_method_id = method.id
     profile.card_brand = method.brand
     profile.card_last4 = method.last4
@@ -111,5 +132,7 @@ def _keep(topup: TopUp, method: PaymentMethod | None) -> None:
             "card_brand",
             "card_last4",
             "card_saved_at",
+            "declines_in_a_row",
+            "recharge_not_before",
         ]
     )

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import structlog
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q, Subquery, Sum, Value
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery, Sum, Value
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -79,10 +79,11 @@ def _low_wallets() -> list[UUID]:
     now = timezone.now()
     topups_of = TopUp.objects.filter(organization=OuterRef("pk"))
     recharges = topups_of.filter(origin=_RECHARGE)
-    coming = topups_of.filter(status=TopUp.Status.PROCESSING).values("organization")
+    coming = topups_of.filter(status=TopUp.Status.PROCESSING)
     return list(
         Organization.objects.annotate(
-            coming_pence=Coalesce(Subquery(coming.values(sum=Sum("amount_pence"))), Value(0))
+            coming_pence=_sum_of(coming),
+            this_month_pence=_sum_of(_of_this_month(recharges, now)),
         )
         .filter(
             ~Exists(recharges.filter(status__in=TopUp.IN_FLIGHT)),
@@ -92,12 +93,30 @@ def _low_wallets() -> list[UUID]:
             ~Q(payment_profile__stripe_payment_method_id=""),
             auto_recharge_enabled=True,
             status=Organization.Status.ACTIVE,
+            auto_recharge_monthly_cap_pence__gte=F("this_month_pence")
+            + F("auto_recharge_amount_pence"),
             balance_pence__lt=F("reserved_pence")
             + F("auto_recharge_threshold_pence")
             - F("coming_pence"),
         )
         .values_list("pk", flat=True)[:WALLETS_PER_SWEEP]
     )
+
+
+def _sum_of(topups_of_organization: QuerySet[TopUp]) -> Coalesce:
+    grouped = topups_of_organization.order_by().values("organization")
+    return Coalesce(Subquery(grouped.values(sum=Sum("amount_pence"))), Value(0))
+
+
+def _of_this_month(recharges: QuerySet[TopUp], now: datetime) -> QuerySet[TopUp]:
+    """Those of this month of UTC that were paid: what is in flight counts too."""
+    return recharges.filter(
+        created_at__gte=_first_of_month(now), status__in=[*TopUp.IN_FLIGHT, TopUp.Status.PAID]
+    )
+
+
+def _first_of_month(now: datetime) -> datetime:
+    return now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
 @transaction.atomic
@@ -124,10 +143,11 @@ def _begin(organization_id: UUID) -> Attempt | Guard:
         return Guard.TOO_SOON
     if profile.recharge_not_before is not None and profile.recharge_not_before > now:
         return Guard.TOO_SOON
-    if _recharged_this_month(organization, now) + organization.auto_recharge_amount_pence > (
+    this_month_pence = sum(_of_this_month(recharges, now).values_list("amount_pence", flat=True))
+    if this_month_pence + organization.auto_recharge_amount_pence > (
         organization.auto_recharge_monthly_cap_pence
     ):
-        _rest_until_next_month(organization, profile, now)
+        _tell_of_the_limit(organization, now)
         return Guard.MONTHLY_CAP
     topup = TopUp.objects.create(
         organization=organization,
@@ -143,26 +163,9 @@ def _begin(organization_id: UUID) -> Attempt | Guard:
     )
 
 
-def _recharged_this_month(organization: Organization, now: datetime) -> int:
-    """Pence of the recharges of this month of UTC that were paid: what is in flight counts too."""
-    month = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    amounts = TopUp.objects.filter(
-        organization=organization,
-        origin=_RECHARGE,
-        created_at__gte=month,
-        status__in=[*TopUp.IN_FLIGHT, TopUp.Status.PAID],
-    ).values_list("amount_pence", flat=True)
-    return sum(amounts)
-
-
-def _rest_until_next_month(
-    organization: Organization, profile: PaymentProfile, now: datetime
-) -> None:
-    """Nothing more this month, and the customer is told so, once."""
-    first = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    next_month = (first + timedelta(days=32)).replace(day=1)
-    profile.recharge_not_before = next_month
-    profile.save(update_fields=["recharge_not_before"])
+def _tell_of_the_limit(organization: Organization, now: datetime) -> None:
+    """Tell the customer that nothing more is done this month, once for each limit that was set."""
+    first = _first_of_month(now)
     alerts.raise_alert(
         organization.pk,
         alerts.Kind.RECHARGE_FAILED,
@@ -170,7 +173,7 @@ def _rest_until_next_month(
         context={
             "amount_pence": organization.auto_recharge_amount_pence,
             "reason": "The limit that you set for a month is reached.",
-            "next_attempt_at": next_month,
+            "next_attempt_at": (first + timedelta(days=32)).replace(day=1),
             "balance_pence": organization.balance_pence,
         },
     )

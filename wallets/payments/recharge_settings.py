@@ -44,20 +44,20 @@ def configure(
 ) -> Organization:
     """Set when and by how much a wallet recharges itself; returns the organization as it is then.
 
-    Without a monthly cap, the one that was set before stays. Turned on after it was off, it begins
-    anew: declines are forgotten. A wallet that is low already is recharged at once.
+    Without a monthly cap, the one that was set before stays, raised to one recharge. Turned on
+    after it was off, it begins anew: declines are forgotten. A wallet that is low already is
+    recharged at once.
     Raises SettingsNotAllowed, NoCardKept, OrganizationNotFound.
     """
     organization = lock_organization(organization_id)
     if monthly_cap_pence is None:
-        monthly_cap_pence = organization.auto_recharge_monthly_cap_pence
+        monthly_cap_pence = max(organization.auto_recharge_monthly_cap_pence, amount_pence)
     if problems := _problems(amount_pence, threshold_pence, monthly_cap_pence):
         raise SettingsNotAllowed(problems)
     profile = PaymentProfile.objects.filter(pk=organization.pk).first()
     if enabled and (profile is None or not profile.has_payment_method):
         raise NoCardKept
     is_new = enabled and not organization.auto_recharge_enabled
-    is_raised = monthly_cap_pence > organization.auto_recharge_monthly_cap_pence
     organization.auto_recharge_enabled = enabled
     organization.auto_recharge_amount_pence = amount_pence
     organization.auto_recharge_threshold_pence = threshold_pence
@@ -70,10 +70,9 @@ def configure(
             "auto_recharge_monthly_cap_pence",
         ]
     )
+    # Saved again as it was, it would get round the pause after a decline.
     if profile is not None and is_new:
         profile.declines_in_a_row = 0
-    if profile is not None and (is_new or (is_raised and profile.declines_in_a_row == 0)):
-        # Saved again as it was, it would get round the pause after a decline.
         profile.recharge_not_before = None
         profile.save(update_fields=["declines_in_a_row", "recharge_not_before"])
     if enabled:

@@ -24,6 +24,8 @@ _PAGE = 100
 _LONGEST_TEXT = 300
 # The request may be at work under the same key, or was given up half way.
 _STATUS_UNKNOWN = {408, 409}
+# The code of a refusal that names something which Stripe does not have.
+MISSING = "resource_missing"
 
 # It would write a file into the home directory to be recognised by.
 stripe.enable_telemetry = False
@@ -44,12 +46,16 @@ class CardDeclined(PaymentError):
 
 
 class PaymentRefused(PaymentError):
-    """Stripe looked at it and did not do it; asking the same again would not help."""
+    """Stripe looked at it and did not do it; asking the same again would not help.
 
-    def __init__(self, code: str, message: str) -> None:
+    `param` is what of the request it did not like, if it says so.
+    """
+
+    def __init__(self, code: str, message: str, param: str = "") -> None:
         super().__init__(f"Stripe refused ({code}): {message}")
         self.code = code
         self.message = message
+        self.param = param
 
 
 class PaymentUnavailable(PaymentError):
@@ -147,13 +153,16 @@ def is_live() -> bool:
     return "_live_" in settings.STRIPE_SECRET_KEY
 
 
-def create_customer(organization_id: UUID) -> str:
-    """The id of the organization's customer; the same one when asked again within a day."""
+def create_customer(organization_id: UUID, *, instead_of: str = "") -> str:
+    """The id of the organization's customer; the same one when asked again within a day.
+
+    `instead_of` is the customer that was deleted, whose key must not be used again.
+    """
     with _one_of_four_errors():
         # Nothing that may change: the key is good for the same words only.
         customer = _v1().customers.create(
             params={"metadata": {"organization_id": str(organization_id)}},
-            options={"idempotency_key": f"customer:{organization_id}"},
+            options={"idempotency_key": f"customer:{organization_id}:{instead_of}".rstrip(":")},
         )
         return _text(customer.id)
 
@@ -193,7 +202,8 @@ def create_checkout_session(
                 "success_url": return_url,
                 "cancel_url": return_url,
             },
-            options={"idempotency_key": f"topup:{topup_id}"},
+            # Refused for a customer that was deleted, it is asked for another one.
+            options={"idempotency_key": f"topup:{topup_id}:{customer_id}"},
         )
         return _session(session)
 
@@ -362,7 +372,8 @@ def _named(error: stripe.StripeError) -> PaymentError:
             message,
         )
     if 400 <= status < 500 and status not in _STATUS_UNKNOWN:
-        return PaymentRefused(error.code or str(status), message)
+        param = getattr(error, "param", None) or ""
+        return PaymentRefused(error.code or str(status), message, str(param))
     return PaymentOutcomeUnknown(f"Stripe answered {status}.")
 
 

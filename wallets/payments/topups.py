@@ -15,7 +15,7 @@ from wallets import alerts, ledger
 from wallets.formats import pounds
 from wallets.locks import lock_organization
 from wallets.models import PaymentProfile, TopUp
-from wallets.payments import chargebacks, stripe_client
+from wallets.payments import cards, chargebacks, stripe_client
 from wallets.payments.declines import count_decline
 from wallets.payments.facts import NOT_OURS, Failure, Heard, Payment
 from wallets.payments.finding import find_topup, lock_topup, look_at
@@ -78,14 +78,7 @@ def start_checkout(
             created_at=timezone.now(),
         )
     try:
-        session = stripe_client.create_checkout_session(
-            topup_id=topup.pk,
-            organization_id=organization_id,
-            customer_id=customer_of(organization_id),
-            amount_pence=amount_pence,
-            save_card=save_card,
-            return_url=f"{settings.SITE_URL}/wallet/top-up/{topup.pk}/",
-        )
+        session = _open_page(topup)
     except stripe_client.PaymentError:
         logger.exception("checkout_not_started", topup_id=str(topup.pk))
         # If there is a page after all, nobody has its address.
@@ -93,6 +86,28 @@ def start_checkout(
         raise
     TopUp.objects.filter(pk=topup.pk).update(stripe_checkout_session_id=session.id)
     return session.url
+
+
+def _open_page(topup: TopUp) -> stripe_client.CheckoutSession:
+    customer_id = customer_of(topup.organization_id)
+    try:
+        return _open_page_for(customer_id, topup)
+    except stripe_client.PaymentRefused as refusal:
+        if (refusal.code, refusal.param) != (stripe_client.MISSING, "customer"):
+            raise
+    logger.warning("customer_deleted_at_stripe", organization_id=str(topup.organization_id))
+    return _open_page_for(cards.replace_customer(topup.organization_id, customer_id), topup)
+
+
+def _open_page_for(customer_id: str, topup: TopUp) -> stripe_client.CheckoutSession:
+    return stripe_client.create_checkout_session(
+        topup_id=topup.pk,
+        organization_id=topup.organization_id,
+        customer_id=customer_id,
+        amount_pence=topup.amount_pence,
+        save_card=topup.saves_card,
+        return_url=f"{settings.SITE_URL}/wallet/top-up/{topup.pk}/",
+    )
 
 
 def check_amount(amount_pence: int) -> None:
@@ -244,6 +259,19 @@ def did_not_start(topup: TopUp, why: str) -> None:
     _, topup = lock_topup(topup)
     if topup.status == Status.PENDING:
         _finish(topup, Status.FAILED, code="not_started", failure=why)
+
+
+@transaction.atomic
+def lost_at_stripe(topup: TopUp) -> None:
+    """Give up a top-up whose payment Stripe does not know any more, and have staff look at it."""
+    _, topup = lock_topup(topup)
+    if topup.status in TopUp.IN_FLIGHT:
+        _finish(topup, Status.FAILED, code="not_at_stripe", failure="The payment was lost.")
+        look_at(
+            topup,
+            "Stripe does not know this payment any more: look whether STRIPE_SECRET_KEY is that of "
+            "the account that took it, and credit it by hand if it was paid.",
+        )
 
 
 def _finish(topup: TopUp, status: Status, *, code: str, failure: str) -> None:
