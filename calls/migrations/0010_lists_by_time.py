@@ -10,7 +10,6 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ("calls", "0009_vapi_read_from_now"),
-        ("telephony", "0006_squads"),
         ("wallets", "0016_lists_by_time"),
     ]
 

@@ -187,8 +187,8 @@ REPLACED_FUNCTION = (
         (f"ALTER ROLE {TENANT_ROLE} LOGIN", f"role: {TENANT_ROLE} is changed: it is may sign in"),
         ("SET LOCAL session_replication_role = replica", "database role: voxbilling sets session_"),
         (
-            "DELETE FROM django_migrations WHERE app = 'webhooks' AND name LIKE '0003%%'",
-            "migrations: not applied: webhooks.0003_stripe_events",
+            "DELETE FROM django_migrations WHERE app = 'webhooks' AND name LIKE '0005%%'",
+            "migrations: not applied: webhooks.0005_lists_by_status",
         ),
     ],
 )
