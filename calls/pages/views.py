@@ -16,6 +16,7 @@ from calls.models import Call
 from calls.selectors import CallFilter, CallKey
 from telephony.models import PhoneNumber
 from voxbilling.api.pages import cursor_or_first
+from voxbilling.storable_text import storable
 from wallets.access import Access
 from wallets.models import Organization
 from wallets.pages.base import is_part, reads
@@ -131,7 +132,7 @@ def call(request: HttpRequest, access: Access, call_pk: UUID) -> HttpResponse:
 @reads
 def find(request: HttpRequest, access: Access) -> HttpResponse:
     """The page of the call that has an id, which is how other pages know calls."""
-    found = selectors.find_call_by_id(access.organization_id, request.GET.get("id", ""))
+    found = selectors.find_call_by_id(access.organization_id, storable(request.GET.get("id", "")))
     if found is None:
         raise Http404
     return redirect("call", found.pk)

@@ -230,7 +230,9 @@ def test_an_ended_call_without_report_says_that_its_cost_is_not_known(client, ow
     assert "what it costs is being worked out" in text_of(client.get(f"{CALLS}{call.pk}/"))
 
 
-@pytest.mark.parametrize("address", [f"{CALLS}{uuid.UUID(int=1)}/", f"{FIND}?id=x", FIND])
+@pytest.mark.parametrize(
+    "address", [f"{CALLS}{uuid.UUID(int=1)}/", f"{FIND}?id=x", f"{FIND}?id=%00", FIND]
+)
 def test_a_call_that_is_not_there(client, owner, address):
     assert client.get(address).status_code == 404
 
