@@ -28,7 +28,7 @@ _RETRY_AFTER_SECONDS = 10
 _BUSY = "Too many requests are at work, and nothing was done: try again in a moment."
 
 _WEBHOOK_PREFIXES = ("/api/vapi/", "/api/stripe/")
-# These wait for a phone company, or for Stripe.
+# These wait for a phone company, for Stripe or for a mail server.
 _PROVIDER_PREFIXES = (
     "/api/managed-telephony/",
     "/api/billing/wallet/topup",
@@ -36,7 +36,11 @@ _PROVIDER_PREFIXES = (
     "/numbers/buy/",
     "/numbers/release/",
 )
-_PROVIDER_PATHS = {"/wallet/top-up/", "/wallet/auto-recharge/forget-card/"}
+_PROVIDER_PATHS = {
+    "/wallet/top-up/",
+    "/wallet/auto-recharge/forget-card/",
+    "/password-reset/",
+}
 
 
 class Busy(Exception):

@@ -8,6 +8,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from tests.factories import UserFactory
 from tests.pages.visitors import sign_in, text_of
+from voxbilling.api import throttles
 from wallets import selectors
 
 pytestmark = pytest.mark.django_db
@@ -107,6 +108,21 @@ def test_given_a_new_password_then_other_sessions_end_and_this_one_goes_on(clien
     assert "Your password is changed" in text_of(done)
     assert elsewhere.get("/password/").status_code == 302
     assert client.get("/password/").status_code == 200
+
+
+def test_an_address_may_ask_for_so_many_links_and_no_more(client, ada, mailoutbox, time_machine):
+    time_machine.move_to("2026-03-02T10:01:00Z", tick=False)
+    ada.email = "ada@example.com"
+    ada.save()
+    for _ in range(throttles.RESETS_PER_ADDRESS.requests):
+        assert client.post("/password-reset/", {"email": "ada@example.com"}).status_code == 302
+    refused = client.post("/password-reset/", {"email": "ada@example.com"})
+    assert refused.status_code == 429
+    assert refused["Retry-After"] == "240"
+    assert "try again in 240 seconds" in text_of(refused)
+    assert len(mailoutbox) == throttles.RESETS_PER_ADDRESS.requests
+    elsewhere = Client(REMOTE_ADDR="192.0.2.7")
+    assert elsewhere.post("/password-reset/", {"email": "ada@example.com"}).status_code == 302
 
 
 # --- Errors -----------------------------------------------------------------------------------

@@ -39,6 +39,8 @@ PER_ORGANIZATION = Limit(name="organization", requests=3_000, window_seconds=60)
 # Wrong passwords. An office may share an address.
 WRONG_PER_USER_NAME = Limit(name="wrong-user-name", requests=20, window_seconds=300)
 WRONG_PER_ADDRESS = Limit(name="wrong-address", requests=100, window_seconds=300)
+# E-mails with a link to set a new password.
+RESETS_PER_ADDRESS = Limit(name="password-reset", requests=10, window_seconds=300)
 
 # While Valkey does not answer, each process asks it once in so many seconds: a request that waits
 # for its time-out is a slow one.

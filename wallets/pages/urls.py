@@ -8,12 +8,11 @@ from django.contrib.auth.views import (
     PasswordResetCompleteView,
     PasswordResetConfirmView,
     PasswordResetDoneView,
-    PasswordResetView,
 )
 from django.urls import path
 from django.views.generic import RedirectView
 
-from wallets.pages import organizations, settings, statements, views
+from wallets.pages import organizations, passwords, settings, statements, views
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="wallet")),
@@ -21,7 +20,7 @@ urlpatterns = [
     path("sign-out/", LogoutView.as_view(), name="sign-out"),
     path("password/", PasswordChangeView.as_view(), name="password_change"),
     path("password/done/", PasswordChangeDoneView.as_view(), name="password_change_done"),
-    path("password-reset/", PasswordResetView.as_view(), name="password_reset"),
+    path("password-reset/", passwords.ResetView.as_view(), name="password_reset"),
     path("password-reset/sent/", PasswordResetDoneView.as_view(), name="password_reset_done"),
     path(
         "password-reset/<uidb64>/<token>/",
