@@ -4,6 +4,7 @@ import uuid
 
 import factory
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
 from django.utils import timezone
 
 from telephony.models import VAPI_MAX_DURATION_SECONDS, Assistant, PhoneNumber
@@ -38,6 +39,13 @@ class UserFactory(factory.django.DjangoModelFactory):
         model = get_user_model()
 
     username = factory.Sequence(lambda number: f"user{number}")
+
+
+def staff_of(group):
+    """A member of staff who is in this group, and in no other."""
+    user = UserFactory(is_staff=True)
+    user.groups.add(Group.objects.get(name=group))
+    return user
 
 
 class MembershipFactory(factory.django.DjangoModelFactory):

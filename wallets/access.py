@@ -30,7 +30,7 @@ class OrganizationUnknown(AccessRefused):
 
 
 class MayOnlyRead(AccessRefused):
-    """A viewer asked for what only owners may do."""
+    """A viewer, or staff without the permission, asked for what only owners may do."""
 
 
 class StaffOnly(AccessRefused):
@@ -48,7 +48,8 @@ class Access:
     def require_spending(self) -> None:
         """Raises MayOnlyRead."""
         if not self.may_spend:
-            raise MayOnlyRead("You may only look: an owner of the organization can do this.")
+            who = "staff of the group admin" if self.is_staff else "an owner of the organization"
+            raise MayOnlyRead(f"You may only look: {who} can do this.")
 
     def require_staff(self) -> None:
         """Raises StaffOnly."""
@@ -59,8 +60,8 @@ class Access:
 def find_access(user: Any, named: str | None) -> Access:
     """What this signed-in person may do with the organization named, or with their only one.
 
-    Owners may spend, viewers may only read, staff may do both for any organization they name.
-    Raises AccessRefused.
+    Owners may spend, viewers may only read. Staff may name any organization, and do there what
+    their groups allow. Raises AccessRefused.
     """
     found = _access_of(user, named)
     logs.learn(organization_id=found.organization_id, user_id=user.pk)
@@ -84,7 +85,10 @@ def _access_of(user: Any, named: str | None) -> Access:
 
 
 def _access_to(user: Any, organization_id: UUID) -> Access:
-    if not user.is_staff:
+    if user.is_staff:
+        if not user.has_perm("wallets.view_organization"):
+            raise NotAMember("No group of yours may see organizations: ask an administrator.")
+    else:
         membership = Membership.objects.filter(user=user, organization_id=organization_id).first()
         if membership is not None:
             return _of(membership)
@@ -93,7 +97,11 @@ def _access_to(user: Any, organization_id: UUID) -> Access:
         raise OrganizationUnknown(f"There is no organization {organization_id}.")
     if not user.is_staff:
         raise NotAMember("You do not belong to this organization.")
-    return Access(organization_id=organization_id, may_spend=True, is_staff=True)
+    return Access(
+        organization_id=organization_id,
+        may_spend=user.has_perm("wallets.act_for_organization"),
+        is_staff=True,
+    )
 
 
 def _of(membership: Membership) -> Access:

@@ -1,6 +1,8 @@
 """The one writer of what staff did."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -9,10 +11,18 @@ from django.db.models import Model
 from django.utils import timezone
 
 from voxbilling.storable_text import storable
+from wallets.access import Access
 from wallets.errors import IdempotencyConflict
+from wallets.locks import lock_organization
 from wallets.models import Organization, StaffAction
 
 Facts = Mapping[str, Any]
+
+ACT_FOR_CUSTOMER = "act for the customer"
+ACTED_FOR_CUSTOMER = "acted for the customer"
+
+# Characters of a form or body that are kept: more than any that is taken has.
+_MOST_SENT = 2_000
 
 WALLET = (
     "status",
@@ -78,6 +88,42 @@ def was_done(*, key: UUID, action: str, target: Model, asked: Facts) -> bool:
 def wallet_facts(organization: Organization) -> dict[str, Any]:
     """How a wallet stands, in pence."""
     return {name: getattr(organization, name) for name in WALLET}
+
+
+@contextmanager
+def as_the_customer(
+    access: Access, user: Any, *, method: str, path: str, sent: Any
+) -> Iterator[None]:
+    """Record what staff do by the pages and the API that customers have; of customers, nothing.
+
+    What is done there asks providers between its transactions, and so cannot be recorded in one
+    with it. It is recorded before it is done, or not done; and how the wallet stands after it is
+    recorded once more.
+    """
+    if not access.is_staff:
+        yield
+        return
+    asked = {"method": method, "path": path, "sent": storable(json.dumps(sent))[:_MOST_SENT]}
+    before = _record_for(access, user, ACT_FOR_CUSTOMER, asked)
+    yield
+    _record_for(access, user, ACTED_FOR_CUSTOMER, asked, before=before)
+
+
+def _record_for(
+    access: Access, user: Any, action: str, asked: Facts, *, before: Facts | None = None
+) -> Facts:
+    with transaction.atomic():
+        organization = lock_organization(access.organization_id)
+        now = wallet_facts(organization)
+        record(
+            user=user,
+            action=action,
+            target=organization,
+            asked=asked,
+            before=now if before is None else before,
+            after=None if before is None else now,
+        )
+    return now
 
 
 def _organization_id(target: Model) -> UUID | None:

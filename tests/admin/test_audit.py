@@ -497,6 +497,7 @@ def test_every_action_can_be_filtered_by(action):
     named = actions(admin.site)
     assert named >= {command.action for command in COMMANDS}
     assert {"change organization", "add user", "delete group"} <= named
+    assert {"act for the customer", "acted for the customer"} <= named
 
 
 def test_recipients_of_alerts_are_recorded(staff, organization):

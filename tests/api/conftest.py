@@ -5,7 +5,7 @@ import json
 import pytest
 from rest_framework_simplejwt.tokens import AccessToken
 
-from tests.factories import MembershipFactory, OrganizationFactory, UserFactory
+from tests.factories import MembershipFactory, OrganizationFactory, staff_of
 from tests.wallets.fake_stripe import fake_stripe
 
 __all__ = ["fake_stripe"]
@@ -28,7 +28,7 @@ def viewer(organization):
 
 @pytest.fixture
 def staff(db):
-    return UserFactory(is_staff=True)
+    return staff_of("admin")
 
 
 @pytest.fixture

@@ -7,13 +7,14 @@ import pytest
 from django.urls import path
 from rest_framework.response import Response
 
-from tests.factories import MembershipFactory, OrganizationFactory, UserFactory
+from tests.factories import MembershipFactory, OrganizationFactory, UserFactory, staff_of
 from voxbilling.urls import urlpatterns as served
 from wallets.api.base import OrganizationView, reads, spends, staff_only
-from wallets.models import Organization
+from wallets.models import Organization, StaffAction
 
 pytestmark = pytest.mark.django_db
 WALLET = "/api/billing/wallet"
+RESERVE = "/api/billing/reserve-credits"
 
 
 class Kinds(OrganizationView):
@@ -173,6 +174,64 @@ def test_given_each_kind_of_person_then_they_may_do_what_they_may(
             assert answer.json()["code"] == (
                 "staff_only" if method == "DELETE" else "may_only_read"
             )
+
+
+@with_kinds
+@pytest.mark.parametrize("group", ["support", "finance"])
+def test_given_staff_without_the_permission_then_they_only_look(ask, organization, group):
+    person = staff_of(group)
+
+    statuses = [
+        ask(method, "/api/kinds", as_user=person, organization=organization, body={}).status_code
+        for method in ("GET", "DELETE", "POST")
+    ]
+
+    assert statuses == [200, 200, 403]
+    refused = ask("POST", "/api/kinds", as_user=person, organization=organization, body={})
+    assert refused.json() == {
+        "error": "You may only look: staff of the group admin can do this.",
+        "code": "may_only_read",
+    }
+    assert not StaffAction.objects.exists()
+
+
+@with_kinds
+def test_given_staff_of_no_group_then_they_see_nothing(ask, organization):
+    person = UserFactory(is_staff=True)
+
+    for method in ("GET", "DELETE", "POST"):
+        refused = ask(method, "/api/kinds", as_user=person, organization=organization, body={})
+        assert (refused.status_code, refused.json()["code"]) == (403, "not_a_member")
+        assert "ask an administrator" in refused.json()["error"]
+
+
+@with_kinds
+def test_given_staff_who_act_for_a_customer_then_it_is_recorded(ask, staff, owner, organization):
+    ask("GET", "/api/kinds", as_user=staff, organization=organization)
+    ask("POST", "/api/kinds", as_user=owner, body={"amount": 5})
+    assert not StaffAction.objects.exists()
+
+    ask("POST", "/api/kinds", as_user=staff, organization=organization, body={"amount": 5})
+
+    asked, done = StaffAction.objects.order_by("at")
+    for record in (asked, done):
+        assert (record.user, record.organization) == (staff, organization)
+        assert record.asked == {"method": "POST", "path": "/api/kinds", "sent": '{"amount": 5}'}
+        assert record.before["balance_pence"] == 10_000
+    assert (asked.action, asked.after) == ("act for the customer", None)
+    assert (done.action, done.after["balance_pence"]) == ("acted for the customer", 10_000)
+
+
+@pytest.mark.django_db
+def test_given_a_refused_purchase_by_staff_then_what_they_asked_for_is_recorded(ask, staff):
+    poor = OrganizationFactory()
+
+    refused = ask(
+        "POST", RESERVE, as_user=staff, organization=poor, body={"callId": "x", "vapiCallId": None}
+    )
+
+    assert refused.status_code == 402
+    assert "act for the customer" in StaffAction.objects.values_list("action", flat=True)
 
 
 @with_kinds

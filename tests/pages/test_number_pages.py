@@ -19,7 +19,7 @@ from tests.factories import (
     MembershipFactory,
     OrganizationFactory,
     PhoneNumberFactory,
-    UserFactory,
+    staff_of,
 )
 from tests.pages.visitors import PART, links, sign_in, text_of
 from tests.telephony.conftest import fake
@@ -110,7 +110,7 @@ def test_a_viewer_sees_everything_and_can_change_nothing(client, organization, f
 
 
 def test_staff_buy_and_release_for_the_organization_that_they_opened(client, organization):
-    client.force_login(UserFactory(is_staff=True))
+    client.force_login(staff_of("admin"))
     client.post("/organizations/", {"organization": str(organization.pk)})
 
     buy_on_page(client)

@@ -6,12 +6,19 @@ import uuid
 import pytest
 from django.test import Client
 
-from tests.factories import MembershipFactory, OrganizationFactory, TopUpFactory, UserFactory
+from tests.factories import (
+    MembershipFactory,
+    OrganizationFactory,
+    TopUpFactory,
+    UserFactory,
+    staff_of,
+)
 from tests.pages.visitors import PART, links, sign_in, text_of
+from tests.wallets.invariants import nothing_changes
 from tests.wallets.steps import buy, commit, reserve, top_up
 from tests.wallets.stripe import keep_card, payment_of
 from wallets.alerts import recipients
-from wallets.models import AlertRecipient, Organization, TopUp
+from wallets.models import AlertRecipient, Organization, StaffAction, TopUp
 from wallets.payments import stripe_client, topups
 
 pytestmark = pytest.mark.django_db
@@ -112,11 +119,60 @@ def test_given_a_membership_that_ended_when_it_was_chosen_then_it_is_refused(cli
 
 
 def test_staff_open_any_organization_by_its_id(client, organization):
-    client.force_login(UserFactory(is_staff=True))
+    client.force_login(staff_of("support"))
     assert client.get(WALLET)["Location"] == "/organizations/"
     assert client.post("/organizations/", {"organization": "clinic"}).status_code == 400
     client.post("/organizations/", {"organization": str(organization.pk)})
-    assert "Clinic &amp; Sons" in text_of(client.get(WALLET))
+    page = client.get(WALLET)
+    assert "Clinic &amp; Sons" in text_of(page)
+    assert TOP_UP not in links(page)
+
+
+@pytest.mark.parametrize("group", ["support", "finance"])
+def test_staff_without_the_permission_to_act_for_customers_only_look(client, organization, group):
+    client.force_login(staff_of(group))
+    client.post("/organizations/", {"organization": str(organization.pk)})
+    recharge = {"enabled": "on", "amount": "50", "threshold": "10", "monthly_cap": "500"}
+    with nothing_changes():
+        assert client.post("/wallet/auto-recharge/", recharge).status_code == 403
+        refused = client.post(TOP_UP, {"amount": "50"})
+        assert refused.status_code == 403
+        assert "staff of the group admin" in text_of(refused)
+    assert not StaffAction.objects.exists()
+
+
+def test_staff_of_no_group_open_no_organization(client, organization):
+    client.force_login(UserFactory(is_staff=True))
+    for named in (organization.pk, uuid.uuid4()):
+        refused = client.post("/organizations/", {"organization": str(named)})
+        assert refused.status_code == 403
+        assert "ask an administrator" in text_of(refused)
+    assert client.get(WALLET)["Location"] == "/organizations/"
+
+
+def test_what_staff_do_for_a_customer_on_its_pages_is_recorded(client, organization):
+    user = staff_of("admin")
+    client.force_login(user)
+    client.post("/organizations/", {"organization": str(organization.pk)})
+    client.get("/wallet/e-mails/")
+    assert not StaffAction.objects.exists()
+
+    client.post("/wallet/e-mails/", {"addresses": "it@example.com"})
+
+    asked, done = StaffAction.objects.order_by("at")
+    for record in (asked, done):
+        assert (record.user, record.organization) == (user, organization)
+        assert record.asked["path"] == "/wallet/e-mails/"
+        assert "it@example.com" in record.asked["sent"]
+        assert "csrf" not in record.asked["sent"]
+        assert record.before["balance_pence"] == 10_000
+    assert (asked.action, asked.after) == ("act for the customer", None)
+    assert (done.action, done.after["balance_pence"]) == ("acted for the customer", 10_000)
+
+
+def test_what_a_customer_does_is_not_in_the_log_of_staff(client, owner):
+    client.post("/wallet/e-mails/", {"addresses": "it@example.com"})
+    assert not StaffAction.objects.exists()
 
 
 def test_another_tenants_top_up_is_not_there(client, owner):

@@ -70,7 +70,9 @@ def test_what_is_purged_is_found_by_its_index():
         purge.purge_events()
     (query,) = [each["sql"] for each in captured if "FOR UPDATE" in each["sql"]]
     with connection.cursor() as cursor:
+        # Of a few rows the planner would as soon sort what another index finds.
         cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute("SET LOCAL enable_sort = off")
         cursor.execute(f"EXPLAIN {query}")
         plan = "\n".join(line for (line,) in cursor.fetchall())
     assert "idx_webhook_events_done" in plan

@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 from voxbilling.api import throttles
 from voxbilling.api.errors import Problem
 from voxbilling.tenancy import tenant_scope
-from wallets import access, ledger
+from wallets import access, audit, ledger
 from wallets.access import Access
 
 # A method of an OrganizationView.
@@ -50,12 +50,19 @@ def reads(handler: Handler) -> Handler:
 
 
 def spends(handler: Handler) -> Handler:
-    """Refuse a handler to viewers."""
+    """Refuse a handler to viewers, and record it if staff use it."""
 
     @wraps(handler)
-    def guarded(view: "OrganizationView", *args: Any, **kwargs: Any) -> Response:
+    def guarded(view: "OrganizationView", request: Request, *args: Any, **kwargs: Any) -> Response:
         view.access.require_spending()
-        return handler(view, *args, **kwargs)
+        with audit.as_the_customer(
+            view.access,
+            request.user,
+            method=str(request.method),
+            path=request.path,
+            sent=request.data,
+        ):
+            return handler(view, request, *args, **kwargs)
 
     return guarded
 

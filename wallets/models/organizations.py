@@ -126,6 +126,7 @@ class Organization(models.Model):
         permissions = [
             ("move_money", "Can credit, debit, recover, write off, set debt limits, release holds"),
             ("suspend_organization", "Can suspend and resume organizations"),
+            ("act_for_organization", "Can do for customers what their owners can, and spend"),
         ]
         indexes = [
             models.Index(

@@ -16,10 +16,11 @@ from django.template.response import TemplateResponse
 from django_htmx.http import HttpResponseClientRefresh
 
 from voxbilling.tenancy import finish_in_scope, tenant_scope
-from wallets import access
+from wallets import access, audit
 from wallets.access import Access
 
 SESSION_KEY = "organization_id"
+_FORM_TOKEN = "csrfmiddlewaretoken"  # noqa: S105 - a field's name
 
 Page = Callable[..., HttpResponse]
 
@@ -38,14 +39,19 @@ def reads(page: Page) -> Page:
 
 
 def spends(page: Page) -> Page:
-    """A page that owners may act on. What it shows, it renders by `show`."""
+    """A page that owners may act on, and staff on record. What it shows, it renders by `show`."""
 
     @_with_access
     @wraps(page)
     def guarded(request: HttpRequest, access: Access, *args: Any, **kwargs: Any) -> HttpResponse:
-        if request.method == "POST":
-            access.require_spending()
-        return page(request, access, *args, **kwargs)
+        if request.method != "POST":
+            return page(request, access, *args, **kwargs)
+        access.require_spending()
+        sent = {name: value for name, value in request.POST.items() if name != _FORM_TOKEN}
+        with audit.as_the_customer(
+            access, request.user, method="POST", path=request.path, sent=sent
+        ):
+            return page(request, access, *args, **kwargs)
 
     return guarded
 

@@ -24,9 +24,11 @@ def choose(request: HttpRequest) -> HttpResponse:
             found = access.find_access(request.user, named)
         except access.OrganizationMalformed:
             problem = "That is no organization's id: it looks like 0197a3f0-0000-7000-8000-…"
-        except (access.OrganizationUnknown, access.NotAMember):
-            # That somebody else's exists is nobody's business here.
+        except access.OrganizationUnknown:
+            # Said as of somebody else's, whose existence is nobody's business here.
             raise PermissionDenied("You do not belong to this organization.") from None
+        except access.NotAMember as refusal:
+            raise PermissionDenied(str(refusal)) from None
         else:
             request.session[SESSION_KEY] = str(found.organization_id)
             return redirect("wallet")

@@ -16,6 +16,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from voxbilling.admin import ModelAdmin, ReadOnlyAdmin
+from wallets import audit
 from wallets.staff.commands import Done, StaffCommand, perform, preview
 from wallets.staff.editing import VERBS, RecordedAdmin
 from wallets.staff.showing import Change, changes
@@ -169,8 +170,8 @@ class ReadOnlyCommands(Commands, ReadOnlyAdmin):
 
 
 def actions(site: admin.AdminSite) -> set[str]:
-    """The name of everything that staff can do there, as the log has it."""
-    found: set[str] = set()
+    """The name of everything that staff can do there or as a customer, as the log has it."""
+    found = {audit.ACT_FOR_CUSTOMER, audit.ACTED_FOR_CUSTOMER}
     for model_admin in site._registry.values():
         found |= {command.action for command in getattr(model_admin, "commands", ())}
         if isinstance(model_admin, RecordedAdmin):
