@@ -41,6 +41,13 @@ _PROVIDER_PATHS = {
     "/wallet/auto-recharge/forget-card/",
     "/password-reset/",
 }
+# Staff's commands of these pages ask Vapi, Stripe or Twilio, also to show what they would do.
+_PROVIDER_COMMANDS = (
+    "/admin/calls/",
+    "/admin/telephony/",
+    "/admin/wallets/topup/",
+    "/admin/webhooks/",
+)
 
 
 class Busy(Exception):
@@ -107,15 +114,18 @@ class LanesMiddleware:
         # is refused by whoever reads it.
         with suppress(RequestDataTooBig):
             _ = request.body
-        waits_for_provider = request.path in _PROVIDER_PATHS or request.path.startswith(
-            _PROVIDER_PREFIXES
-        )
         try:
-            with (_PROVIDERS if waits_for_provider else _OTHERS).place():
+            with (_PROVIDERS if _waits_for_provider(request) else _OTHERS).place():
                 return self.get_response(request)
         except Busy:
             logger.warning("no_place_in_lane", path=request.path)
             return _busy(request)
+
+
+def _waits_for_provider(request: HttpRequest) -> bool:
+    if request.method == "POST" and request.path.startswith(_PROVIDER_COMMANDS):
+        return True
+    return request.path in _PROVIDER_PATHS or request.path.startswith(_PROVIDER_PREFIXES)
 
 
 def _busy(request: HttpRequest) -> HttpResponse:

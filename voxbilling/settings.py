@@ -205,6 +205,7 @@ UNFOLD = {
         },
     },
     "SHOW_VIEW_ON_SITE": False,
+    "LOGIN": {"form": "voxbilling.sign_in.StaffSignInForm"},
     "DASHBOARD_CALLBACK": "voxbilling.operations.dashboard.show",
     "SIDEBAR": {
         "show_search": False,
@@ -292,6 +293,7 @@ AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
 AXES_CLIENT_IP_CALLABLE = "voxbilling.sign_in.address"
+AXES_USERNAME_CALLABLE = "voxbilling.sign_in.name"
 AXES_LOCKOUT_CALLABLE = "voxbilling.sign_in.locked_out"
 
 LOGIN_URL = "sign-in"

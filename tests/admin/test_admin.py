@@ -138,7 +138,7 @@ def test_an_adjustment_goes_through_the_ledger_and_says_who_and_why(staff, organ
     [
         ("debit", "7.56", "756p needed, 755p available"),
         ("credit", "0", "Enter an amount above 0."),
-        ("credit", "-5", "Enter an amount above 0."),
+        ("credit", "-5", "Enter an amount in pounds"),
         ("debit", "x", "Enter an amount in pounds"),
         ("debit", "", "This field is required."),
         ("credit", "99999999999", "Enter an amount in pounds"),

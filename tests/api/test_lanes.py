@@ -75,6 +75,15 @@ def server(monkeypatch):
         ("/numbers/search/", capacity.PROVIDER_PLACES, "/numbers/"),
         ("/numbers/buy/", capacity.PROVIDER_PLACES, "/numbers/orders/1/"),
         ("/numbers/release/1/", capacity.PROVIDER_PLACES, "/numbers/"),
+        # Staff suspend whom they must while Stripe or Vapi hangs.
+        (
+            "/admin/wallets/topup/1/refund/",
+            capacity.PROVIDER_PLACES,
+            "/admin/wallets/organization/1/suspend/",
+        ),
+        ("/admin/calls/call/", capacity.PROVIDER_PLACES, "/admin/wallets/organization/"),
+        ("/admin/webhooks/webhookevent/", capacity.PROVIDER_PLACES, OTHER),
+        ("/admin/telephony/phonenumber/", capacity.PROVIDER_PLACES, OTHER),
     ],
 )
 def test_given_all_places_of_a_kind_taken_then_another_kind_is_answered(server, full, places, free):

@@ -96,6 +96,39 @@ def test_no_password_is_kept_with_the_attempts(client, ada):
     assert "canary" not in str(attempt)
 
 
+@pytest.mark.parametrize("address", [SIGN_IN, "/admin/login/"])
+@pytest.mark.parametrize("name", ["a" * 256, "é" * 5_000, "a\0da", "ﬃ" * 200])
+def test_a_name_that_nobody_can_have_is_a_wrong_one(client, db, address, name):
+    response = client.post(address, WRONG | {"username": name})
+    assert response.status_code == 200
+    assert response.context["form"].errors
+
+
+@pytest.mark.parametrize("address", [SIGN_IN, "/admin/login/"])
+def test_an_address_may_guess_so_often_whatever_the_names(client, ada, time_machine, address):
+    time_machine.move_to("2026-03-02T10:01:00Z", tick=False)
+    ada.is_staff = True
+    ada.save()
+    for number in range(throttles.WRONG_PER_ADDRESS.requests):
+        client.post(address, WRONG | {"username": f"user {number}"})
+
+    refused = client.post(address, RIGHT)
+
+    assert "try again in 240 seconds" in text_of(refused)
+    assert "_auth_user_id" not in client.session
+    assert Client(REMOTE_ADDR="192.0.2.7").post(address, RIGHT).status_code == 302
+    time_machine.move_to("2026-03-02T10:05:00Z", tick=False)
+    assert client.post(address, RIGHT).status_code == 302
+
+
+def test_right_passwords_do_not_count(client, ada, monkeypatch):
+    limit = throttles.Limit(name="wrong-address", requests=3, window_seconds=10**9)
+    monkeypatch.setattr(throttles, "WRONG_PER_ADDRESS", limit)
+    for _ in range(5):
+        assert client.post(SIGN_IN, RIGHT).status_code == 302
+        client.logout()
+
+
 def test_given_a_new_password_then_other_sessions_end_and_this_one_goes_on(client, ada):
     elsewhere = Client()
     for browser in (client, elsewhere):

@@ -1,6 +1,7 @@
 """What customers enter: amounts in pounds, as people write them."""
 
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -9,6 +10,12 @@ from django.core.validators import EmailValidator
 
 from wallets.alerts.recipients import MAX_ADDRESSES
 from wallets.formats import pounds
+
+# Commas stand between thousands or nowhere: who writes 1,50 for one pound fifty means no 150.
+_POUNDS = re.compile(
+    r"£?\s*(?P<pounds>[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.(?P<pence>[0-9]{1,2}))?"
+)
+_MOST_PENCE = 10**12
 
 
 class PoundsField(forms.CharField):
@@ -23,15 +30,16 @@ class PoundsField(forms.CharField):
         return f"{Decimal(value) / 100:.2f}" if isinstance(value, int) else value
 
     def clean(self, value: Any) -> Any:
-        text = super().clean(value).strip().removeprefix("£").replace(",", "").strip()
-        try:
-            pence = Decimal(text if text.isascii() else "NaN") * 100
-        except InvalidOperation:
-            pence = Decimal("NaN")
-        # Pence are whole, and a number that is too long for one is no amount either.
-        if not pence.is_finite() or abs(pence) > 10**12 or pence != pence.to_integral_value():
+        found = _POUNDS.fullmatch(super().clean(value).strip())
+        pence = _pence(found) if found else None
+        # What is more than anybody has is no amount either.
+        if pence is None or pence > _MOST_PENCE:
             raise forms.ValidationError("Enter an amount in pounds, like 50 or 12.50.")
-        return int(pence)
+        return pence
+
+
+def _pence(found: re.Match[str]) -> int:
+    return int(found["pounds"].replace(",", "") + (found["pence"] or "").ljust(2, "0"))
 
 
 class TopUpForm(forms.Form):

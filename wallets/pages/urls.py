@@ -12,11 +12,16 @@ from django.contrib.auth.views import (
 from django.urls import path
 from django.views.generic import RedirectView
 
+from voxbilling.sign_in import SignInForm
 from wallets.pages import organizations, passwords, settings, statements, views
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="wallet")),
-    path("sign-in/", LoginView.as_view(redirect_authenticated_user=True), name="sign-in"),
+    path(
+        "sign-in/",
+        LoginView.as_view(authentication_form=SignInForm, redirect_authenticated_user=True),
+        name="sign-in",
+    ),
     path("sign-out/", LogoutView.as_view(), name="sign-out"),
     path("password/", PasswordChangeView.as_view(), name="password_change"),
     path("password/done/", PasswordChangeDoneView.as_view(), name="password_change_done"),
