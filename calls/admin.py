@@ -1,7 +1,8 @@
 """Staff's view of calls, of what Vapi says beside us, and their decision on calls in review."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import F, Q, QuerySet
@@ -12,10 +13,15 @@ from django.urls import URLPattern, path
 from calls import upstream
 from calls.models import Appointment, Call, UnbilledCall, UpstreamDay, VapiReading
 from calls.selectors import BELOW_COST, margins
-from calls.staff import BillNow, Settle, SettleFromVapi
+from calls.staff import BillNow, NobodyPays, SetCallAside, Settle, SettleFromVapi
 from voxbilling.admin import ReadOnlyAdmin
 from wallets.staff.editing import RecordedAdmin
 from wallets.staff.pages import ReadOnlyCommands
+
+if TYPE_CHECKING:
+    AppointmentModelForm = forms.ModelForm[Appointment]
+else:
+    AppointmentModelForm = forms.ModelForm
 
 MARGIN_DAYS = 14
 
@@ -50,7 +56,7 @@ class NeedsAttention(admin.SimpleListFilter):
 
 @admin.register(Call)
 class CallAdmin(ReadOnlyCommands):
-    commands = [Settle, SettleFromVapi]
+    commands = [Settle, SettleFromVapi, SetCallAside]
     latest_columns = [
         "created_at",
         "call_id",
@@ -111,7 +117,7 @@ class CallAdmin(ReadOnlyCommands):
 
 @admin.register(UnbilledCall)
 class UnbilledCallAdmin(ReadOnlyCommands):
-    commands = [BillNow]
+    commands = [BillNow, NobodyPays]
     list_display = [
         "vapi_call_id",
         "reason",
@@ -176,8 +182,18 @@ class VapiReadingAdmin(ReadOnlyAdmin):
     list_display = ["scan_from", "scanning_until", "quiet_until", "began_at"]
 
 
+class AppointmentForm(AppointmentModelForm):
+    def clean(self) -> dict[str, Any] | None:
+        cleaned = super().clean() or self.cleaned_data
+        call, organization = cleaned.get("call"), cleaned.get("organization")
+        if call and organization and call.organization_id != organization.pk:
+            self.add_error("call", f"This call is {call.organization}'s.")
+        return cleaned
+
+
 @admin.register(Appointment)
 class AppointmentAdmin(RecordedAdmin):
+    form = AppointmentForm
     list_display = ["id", "organization", "call", "vapi_call_id"]
     list_select_related = ["organization", "call"]
     search_fields = ["id__exact", "vapi_call_id__exact"]

@@ -7,12 +7,13 @@ from django import forms
 from django.contrib.auth.models import AbstractUser
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminRadioSelectWidget
 
-from calls import reconciliation, review
+from calls import identity, reconciliation, review
 from calls.models import Call, UnbilledCall
 from telephony.vapi_calls import CallRecord, VapiRequestFailed, get_call
 from wallets import audit
 from wallets.locks import lock_organization
-from wallets.staff.commands import Facts, Refused, StaffCommand
+from wallets.models import Organization
+from wallets.staff.commands import Facts, Refused, SetAside, StaffCommand
 
 MOST_ASKED_AT_ONCE = 10
 
@@ -89,6 +90,19 @@ class Settle(CallCommand):
         return seconds
 
 
+class SetCallAside(SetAside, CallCommand):
+    action = "set call aside"
+
+    @classmethod
+    def applies_to(cls, target: Any) -> bool:
+        return super().applies_to(target) and not target.review_reason
+
+    def act(self, target: Any, user: AbstractUser, key: UUID) -> None:
+        if target.review_reason:
+            raise Refused("This call is held for review: settle it.")
+        super().act(target, user, key)
+
+
 class AsksVapi(StaffCommand):
     """Vapi is asked before anything is locked, and what it answers is done under the lock."""
 
@@ -135,25 +149,54 @@ class BillNow(AsksVapi):
     icon = "receipt_long"
     explanation = "Vapi is asked for its record now, and who pays for the call is looked for again."
 
+    payer: Organization | None = None
+
     def prepare(self, target_pk: Any) -> None:
         self.ask(str(target_pk))
 
     def lock(self, target_pk: Any) -> UnbilledCall:
-        # Not locked: organizations come first, and whose the call is has to be found out.
+        payer = identity.find_call(str(target_pk)) or identity.find_payer(
+            reconciliation.reference_to(self.record)
+        )
+        self.payer = lock_organization(payer.organization_id) if payer else None
         found = UnbilledCall.objects.filter(pk=target_pk).first()
         return found or UnbilledCall(pk=target_pk)
 
     def facts(self, target: Any) -> Facts:
-        call = Call.objects.select_related("organization").filter(vapi_call_id=target.pk).first()
-        if call is None:
-            return {"bill": target.reason, "outcome": self.outcome}
+        call = Call.objects.filter(vapi_call_id=target.pk).first()
         return {
-            "bill": "",
+            "bill": "" if call else target.reason,
             "outcome": self.outcome,
-            "charged_pence": call.charged_pence,
-            "uncollected_pence": call.uncollected_pence,
-            **audit.wallet_facts(call.organization),
+            "charged_pence": call.charged_pence if call else None,
+            "uncollected_pence": call.uncollected_pence if call else 0,
+            **(audit.wallet_facts(self.payer) if self.payer else {}),
         }
+
+    def organization_id(self) -> UUID | None:
+        return self.payer.pk if self.payer else None
 
     def act(self, _target: Any, _user: AbstractUser, _key: UUID) -> None:
         self.outcome = reconciliation.bill_unbilled(self.record).text
+
+
+class NobodyPays(StaffCommand):
+    action = "leave call unbilled"
+    title = "Nobody pays"
+    button = "Leave it unbilled"
+    permission = "calls.change_unbilledcall"
+    icon = "money_off"
+    explanation = "The call costs no customer anything, and is shown no longer. The log keeps it."
+    most_at_once = 50
+
+    def lock(self, target_pk: Any) -> UnbilledCall:
+        found = UnbilledCall.objects.select_for_update().filter(pk=target_pk).first()
+        return found or UnbilledCall(pk=target_pk, reason="")
+
+    def facts(self, target: Any) -> Facts:
+        fields = ("reason", "type", "phone_number", "started_at", "ended_at", "vapi_cost_usd")
+        return {name: getattr(target, name) for name in fields}
+
+    def act(self, target: Any, _user: AbstractUser, _key: UUID) -> None:
+        if not target.reason:
+            raise Refused("This call was billed or set aside meanwhile.")
+        UnbilledCall.objects.filter(pk=target.pk).delete()

@@ -14,13 +14,16 @@ from telephony.releases import release_by_staff
 from telephony.rentals import released_unless_paid_by
 from telephony.selectors import find_phone_number
 from voxbilling.admin import ReadOnlyAdmin
+from wallets.models import Organization
 from wallets.staff.commands import Facts, Refused, StaffCommand
 from wallets.staff.editing import RecordedAdmin
 from wallets.staff.pages import Commands
 
 if TYPE_CHECKING:
+    AssistantModelForm = forms.ModelForm[Assistant]
     PhoneNumberModelForm = forms.ModelForm[PhoneNumber]
 else:
+    AssistantModelForm = forms.ModelForm
     PhoneNumberModelForm = forms.ModelForm
 
 
@@ -42,8 +45,21 @@ class PhoneNumberForm(PhoneNumberModelForm):
         return cleaned
 
 
+class AssistantForm(AssistantModelForm):
+    def clean_organization(self) -> Organization:
+        organization: Organization = self.cleaned_data["organization"]
+        answers = self.instance.phone_numbers.exclude(organization=organization).first()
+        if answers is not None:
+            raise forms.ValidationError(
+                f"It answers {answers} of {answers.organization}: choose another assistant there "
+                "first."
+            )
+        return organization
+
+
 @admin.register(Assistant)
 class AssistantAdmin(RecordedAdmin):
+    form = AssistantForm
     list_display = ["name", "organization", "vapi_assistant_id", "is_squad", "max_duration_seconds"]
     list_select_related = ["organization"]
     search_fields = [

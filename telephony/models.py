@@ -40,10 +40,14 @@ class Assistant(models.Model):
     class Meta:
         db_table = "assistants"
         constraints = [
+            # What the key of a number's organization and assistant refers to.
+            models.UniqueConstraint(
+                fields=["organization", "id"], name="assistants_organization_and_id"
+            ),
             models.CheckConstraint(
                 condition=Q(max_duration_seconds__range=(10, 43_200)),
                 name="assistants_duration_within_vapi_bounds",
-            )
+            ),
         ]
 
     def __str__(self) -> str:

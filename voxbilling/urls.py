@@ -2,6 +2,7 @@
 
 from django.contrib import admin
 from django.urls import include, path, re_path
+from django.views.generic import RedirectView
 
 from voxbilling.api import tokens, views
 
@@ -14,6 +15,8 @@ urlpatterns = [
     path("", include("wallets.pages.urls")),
     path("", include("telephony.pages.urls")),
     path("", include("calls.pages.urls")),
+    # Everybody's, where it is recorded if staff change theirs.
+    path("admin/password_change/", RedirectView.as_view(pattern_name="password_change")),
     path("admin/", admin.site.urls),
     path("api/", include("webhooks.urls")),
     path("api/auth/token/", tokens.TokenView.as_view()),

@@ -20,6 +20,8 @@ Facts = Mapping[str, Any]
 
 ACT_FOR_CUSTOMER = "act for the customer"
 ACTED_FOR_CUSTOMER = "acted for the customer"
+CHANGE_OWN_PASSWORD = "change own password"  # noqa: S105 - what is done
+NOT_SHOWN = "(not shown)"  # of what is secret
 
 # Characters of a form or body that are kept: more than any that is taken has.
 _MOST_SENT = 2_000
@@ -39,6 +41,7 @@ def record(
     user: Any,
     action: str,
     target: Model,
+    organization_id: UUID | None = None,
     key: UUID | None = None,
     reason: str = "",
     asked: Facts | None = None,
@@ -47,7 +50,8 @@ def record(
 ) -> StaffAction:
     """Write down what a member of staff does, in the transaction that does it.
 
-    `before` and `after` are what was read from locked rows there, never what a page showed.
+    `before` and `after` are what was read from locked rows there, never what a page showed. It is
+    found under the organization that is named, or else under the target's own.
     """
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError(
@@ -59,7 +63,7 @@ def record(
         user=user,
         username=user.get_username(),
         action=action,
-        organization_id=_organization_id(target),
+        organization_id=organization_id or _organization_id(target),
         target_kind=target._meta.label_lower,
         target_id=str(target.pk),
         target_name=storable(str(target)[:200]),
@@ -107,6 +111,12 @@ def as_the_customer(
     before = _record_for(access, user, ACT_FOR_CUSTOMER, asked)
     yield
     _record_for(access, user, ACTED_FOR_CUSTOMER, asked, before=before)
+
+
+def record_own_password(user: Any) -> None:
+    """That a member of staff chose a new password, and not which."""
+    changed = {"password": NOT_SHOWN}
+    record(user=user, action=CHANGE_OWN_PASSWORD, target=user, before=changed, after=changed)
 
 
 def _record_for(

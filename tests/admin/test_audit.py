@@ -6,13 +6,13 @@ from decimal import Decimal
 import pytest
 from django.contrib import admin
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
 from django.db import DatabaseError, IntegrityError, transaction
 from django.urls import reverse
 from django.utils import timezone
 
 from calls.models import Appointment, Call, UnbilledCall
-from calls.staff import BillNow, Settle, SettleFromVapi
+from calls.staff import BillNow, NobodyPays, SetCallAside, Settle, SettleFromVapi
 from telephony.admin import Release
 from telephony.models import Assistant, PhoneNumber
 from telephony.vapi_calls import CallRecord
@@ -40,9 +40,10 @@ from wallets.models import (
     CreditTransaction,
     Organization,
     StaffAction,
+    TopUp,
 )
 from wallets.payments import topups
-from wallets.payments.admin import GiveBack
+from wallets.payments.admin import GiveBack, SetTopUpAside
 from wallets.staff.editing import RecordedAdmin, RecordedInline
 from wallets.staff.money import (
     Adjust,
@@ -105,6 +106,10 @@ def call_of(organization, **more):
     )
 
 
+def call_of_note(organization):
+    return call_of(organization, attention="Vapi took the order, and the call went on.")
+
+
 # Each command with a row that it can be done to, and the fields of its form.
 def suspended(organization):
     ledger.suspend_organization(organization_id=organization.pk)
@@ -120,6 +125,12 @@ def paid_topup(organization):
     topup = TopUpFactory(organization=organization, amount_pence=5_000)
     topups.credit(payment_of(topup))
     topup.refresh_from_db()
+    return topup
+
+
+def topup_of_note(organization):
+    topup = paid_topup(organization)
+    TopUp.objects.filter(pk=topup.pk).update(attention="Stripe tells of another payment.")
     return topup
 
 
@@ -174,7 +185,10 @@ COMMANDS = {
     Release: (number, {}),
     Settle: (in_review, {"charge": "reported"}),
     SettleFromVapi: (call_of, {}),
+    SetCallAside: (call_of_note, {}),
+    SetTopUpAside: (topup_of_note, {}),
     BillNow: (unbilled, {}),
+    NobodyPays: (unbilled, {}),
     Replay: (failed_event, {}),
 }
 
@@ -223,9 +237,7 @@ def test_given_a_command_when_it_is_confirmed_then_it_is_recorded_once(
     assert recorded.username == recorded.user.username == "alice"
     assert recorded.action == command.action
     assert (recorded.target_kind, recorded.target_id) == (target._meta.label_lower, str(target.pk))
-    assert recorded.organization_id == getattr(target, "organization_id", organization.pk) or (
-        command is BillNow and recorded.organization_id is None
-    )
+    assert recorded.organization_id == (None if command is NobodyPays else organization.pk)
     assert recorded.reason == "Agreed by phone"
     assert recorded.before != recorded.after
     assert set(recorded.before) <= set(recorded.after)
@@ -498,6 +510,155 @@ def test_every_action_can_be_filtered_by(action):
     assert named >= {command.action for command in COMMANDS}
     assert {"change organization", "add user", "delete group"} <= named
     assert {"act for the customer", "acted for the customer"} <= named
+
+
+def test_a_bill_that_is_made_is_recorded_with_the_wallet_that_pays_before_and_after(
+    staff, organization, vapis_record
+):
+    do(staff, unbilled(organization), BillNow)
+
+    assert recorded().before["balance_pence"] == 1_000
+    assert recorded().after["balance_pence"] == 1_000 - 98
+    assert (recorded().before["charged_pence"], recorded().after["charged_pence"]) == (None, 98)
+
+
+def test_what_is_set_aside_is_gone_from_the_lists_and_kept_in_the_log(staff, organization):
+    call, topup, left = (
+        call_of_note(organization), topup_of_note(organization), unbilled(organization)
+    )  # fmt: skip
+    for target, command in ((call, SetCallAside), (topup, SetTopUpAside), (left, NobodyPays)):
+        do(staff, target, command)
+        assert command.title not in said(staff.get(change_of(target)))
+    call.refresh_from_db()
+    topup.refresh_from_db()
+    assert (call.attention, topup.attention) == ("", "")
+    assert not UnbilledCall.objects.exists()
+    log = {each.action: each for each in StaffAction.objects.all()}
+    assert "the call went on" in log["set call aside"].before["attention"]
+    assert "another payment" in log["set payment aside"].before["attention"]
+    assert log["leave call unbilled"].before["reason"] == "nobody pays"
+
+
+def test_a_call_in_review_is_settled_and_not_set_aside(staff, organization):
+    call = in_review(organization)
+    Call.objects.filter(pk=call.pk).update(attention="It lasted long.")
+    assert SetCallAside.title not in said(staff.get(change_of(call)))
+    assert "settle it" in said(ask(staff, call, SetCallAside))
+    call.refresh_from_db()
+    assert call.attention == "It lasted long."
+
+
+def test_what_goes_with_a_user_or_a_group_is_recorded(staff, organization):
+    membership = MembershipFactory(organization=organization, user__username="bob")
+    night = Group.objects.create(name="night shift")
+    night.permissions.set(Permission.objects.filter(codename="view_call"))
+    membership.user.groups.add(night)
+    for row in (membership.user, night):
+        staff.post(change_of(row).replace("change", "delete"), {"post": "yes"})
+
+    log = {each.action: each for each in StaffAction.objects.all()}
+    assert log["delete user"].before["groups"] == ["night shift"]
+    assert log["delete membership"].organization == organization
+    assert log["delete membership"].before["role"] == "owner"
+    assert "view call" in str(log["delete group"].before["permissions"])
+    assert {"delete user", "delete membership", "delete group"} == set(log)
+
+
+def test_staff_who_choose_a_new_password_are_recorded_and_customers_are_not(client, organization):
+    new = {"new_password1": "a new passphrase", "new_password2": "a new passphrase"}
+    for user in (UserFactory(is_staff=True), MembershipFactory(organization=organization).user):
+        user.set_password("the old passphrase")
+        user.save()
+        client.force_login(user)
+        page = client.get("/admin/password_change/", follow=True)
+        assert page.redirect_chain[-1][0] == "/password/"
+        done = client.post("/password/", {"old_password": "the old passphrase", **new}, follow=True)
+        assert "Your password is changed" in said(done)
+        assert recorded().action == "change own password"
+        assert recorded().after == {"password": "(not shown)"}
+        assert recorded().user.is_staff
+
+
+def test_staff_who_set_a_new_password_by_a_link_are_recorded(client, mailoutbox):
+    user = UserFactory(is_staff=True, email="bob@example.com")
+    user.set_password("the old passphrase")
+    user.save()
+    client.post("/password-reset/", {"email": user.email})
+    link = mailoutbox[0].body.partition("http://testserver")[2].split()[0]
+    form = client.get(link, follow=True)
+    new = {"new_password1": "a new passphrase", "new_password2": "a new passphrase"}
+    client.post(form.request["PATH_INFO"], new)
+    user.refresh_from_db()
+    assert user.check_password("a new passphrase")
+    assert recorded().action == "change own password"
+    assert recorded().user == user
+
+
+def page_fields(page):
+    """What a browser would send of the page's form, if nobody touched it."""
+    form = page.context["adminform"].form
+    sent = {}
+    for field in form:
+        if field.field.show_hidden_initial:
+            sent[field.html_initial_name] = field.value()
+        sent[field.html_name] = field.value()
+    return {
+        name: "on" if value is True else value
+        for name, value in sent.items()
+        if value is not None and value is not False
+    }
+
+
+def test_a_page_that_was_opened_before_takes_back_nothing_of_others(staff, organization):
+    page = staff.get(change_of(organization))
+    assert 'name="initial-rate_pence_per_minute"' in said(page)
+    Organization.objects.filter(pk=organization.pk).update(rate_pence_per_minute=60)
+
+    sent = ordinary(organization) | page_fields(page) | {"name": "Acme Ltd"}
+    staff.post(change_of(organization), sent)
+
+    organization.refresh_from_db()
+    assert (organization.name, organization.rate_pence_per_minute) == ("Acme Ltd", 60)
+    assert recorded().before == {"name": "Acme"}
+    assert recorded().after == {"name": "Acme Ltd"}
+
+
+def test_a_person_on_a_page_that_was_opened_before_keeps_the_role_of_now(staff, organization):
+    membership = MembershipFactory(organization=organization, role="viewer")
+    row = {
+        "id": membership.pk,
+        "user": membership.user_id,
+        "initial-user": membership.user_id,
+        "role": "viewer",
+    }
+    sent = ordinary(organization, memberships=[row], name="Acme Ltd")
+    sent["initial-memberships-0-user"] = membership.user_id
+    sent["initial-memberships-0-role"] = "viewer"
+    assert 'name="initial-memberships-0-role"' in said(staff.get(change_of(organization)))
+    membership.role = "owner"
+    membership.save()
+
+    staff.post(change_of(organization), sent)
+
+    membership.refresh_from_db()
+    organization.refresh_from_db()
+    assert (organization.name, membership.role) == ("Acme Ltd", "owner")
+
+
+def test_a_row_that_moves_is_recorded_under_both_organizations(staff, organization):
+    assistant = AssistantFactory(organization=organization, name="Reception")
+    elsewhere = OrganizationFactory()
+    fields = {
+        "organization": str(elsewhere.pk),
+        "name": "Reception",
+        "vapi_assistant_id": assistant.vapi_assistant_id,
+        "max_duration_seconds": assistant.max_duration_seconds,
+    }
+    staff.post(change_of(assistant), fields)
+    moves = StaffAction.objects.filter(action="change assistant")
+    assert {move.organization for move in moves} == {organization, elsewhere}
+    for move in moves:
+        assert move.before["organization"] == str(organization.pk)
 
 
 def test_recipients_of_alerts_are_recorded(staff, organization):

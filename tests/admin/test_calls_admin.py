@@ -6,10 +6,11 @@ from decimal import Decimal
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
+from django.db import IntegrityError, transaction
 from django.urls import reverse
 from django.utils import timezone
 
-from calls.models import Call, UnbilledCall, UpstreamDay
+from calls.models import Appointment, Call, UnbilledCall, UpstreamDay
 from calls.staff import BillNow, Settle, SettleFromVapi
 from telephony.vapi_calls import CallRecord, VapiRequestFailed
 from tests.admin.steps import ask, ask_of_several, change_of, confirm, page_of, said
@@ -275,3 +276,25 @@ def test_organizations_that_owe_are_found(staff, owing):
     assert other.name not in page
     assert page_of(owing, Recover) in said(staff.get(change_of(owing)))
     assert page_of(other, Recover) not in said(staff.get(change_of(other)))
+
+
+def test_an_appointment_is_tied_to_a_call_of_its_own_organization(staff, call):
+    theirs = OrganizationFactory()
+    add = reverse("admin:calls_appointment_add")
+    refused = staff.post(add, {"organization": str(theirs.pk), "call": str(call.pk)})
+    assert f"This call is {call.organization}" in said(refused)
+    staff.post(add, {"organization": str(call.organization_id), "call": str(call.pk)})
+    assert Appointment.objects.get().call == call
+
+
+def test_the_database_refuses_an_appointment_with_anothers_call(call):
+    theirs = OrganizationFactory()
+    with (
+        pytest.raises(IntegrityError, match="another organization's"),
+        transaction.atomic(),
+    ):
+        Appointment.objects.create(organization=theirs, call=call)
+    own = Appointment.objects.create(organization=call.organization, call=call)
+    own.organization = theirs
+    with pytest.raises(IntegrityError), transaction.atomic():
+        own.save()

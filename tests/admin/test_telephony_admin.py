@@ -6,6 +6,7 @@ import pytest
 import time_machine
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
+from django.db import IntegrityError, transaction
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -17,6 +18,7 @@ from tests.admin.steps import ask, ask_of_several, confirm, said
 from tests.factories import AssistantFactory, OrganizationFactory, PhoneNumberFactory
 from tests.telephony.conftest import fake
 from tests.telephony.fake_providers import BUY, TIME_OUT
+from tests.wallets.invariants import execute
 from wallets import ledger
 
 __all__ = ["fake"]
@@ -69,6 +71,45 @@ def test_of_a_bought_number_staff_set_the_assistant_and_nothing_else(staff, numb
 def test_another_organizations_assistant_is_refused(staff, number):
     response = staff.post(change_page(number), {"assistant": str(AssistantFactory().pk)})
     assert "This assistant belongs to" in response.content.decode()
+
+
+def test_an_assistant_that_answers_a_number_stays_with_its_organization(staff):
+    number = PhoneNumberFactory()
+    assistant = AssistantFactory(organization=number.organization)
+    number.assistant = assistant
+    number.save()
+    sent = {
+        "organization": str(OrganizationFactory().pk),
+        "name": "A",
+        "vapi_assistant_id": assistant.vapi_assistant_id,
+        "max_duration_seconds": 600,
+    }
+    refused = staff.post(change_page(assistant), sent)
+    assert f"It answers {number} of" in refused.content.decode()
+    number.assistant = None
+    number.save()
+    assert staff.post(change_page(assistant), sent).status_code == 302
+
+
+def test_the_database_refuses_another_organizations_assistant():
+    number = PhoneNumberFactory(assistant=None)
+    execute("SET CONSTRAINTS ALL IMMEDIATE")
+    theirs = AssistantFactory()
+    number.assistant = theirs
+    with (
+        pytest.raises(IntegrityError, match="phone_numbers_assistant_of_organization"),
+        transaction.atomic(),
+    ):
+        number.save()
+    own = AssistantFactory(organization=number.organization)
+    number.assistant = own
+    number.save()
+    own.organization = theirs.organization
+    with (
+        pytest.raises(IntegrityError, match="phone_numbers_assistant_of_organization"),
+        transaction.atomic(),
+    ):
+        own.save()
 
 
 def test_a_bought_number_cannot_be_deleted(staff, number):

@@ -1,14 +1,38 @@
-"""A link by e-mail to set a new password; each address may ask for so many."""
+"""New passwords: chosen by whoever has the old one, or a link that came by e-mail, of which each
+address may ask for so many. Staff's are recorded as changed, like all that they do."""
 
 from typing import Any
 
-from django.contrib.auth.views import PasswordResetView
+from django.contrib.auth.views import (
+    PasswordChangeView,
+    PasswordResetConfirmView,
+    PasswordResetView,
+)
+from django.db import transaction
 from django.http import HttpResponse
 from django.template.response import TemplateResponse
 from rest_framework.exceptions import Throttled
 
 from voxbilling.api import throttles
 from voxbilling.sign_in import address
+from wallets import audit
+
+
+class _RecordedOfStaff:
+    def form_valid(self, form: Any) -> HttpResponse:
+        with transaction.atomic():
+            if form.user.is_staff:
+                audit.record_own_password(form.user)
+            response: HttpResponse = super().form_valid(form)  # type: ignore[misc]
+        return response
+
+
+class ChangeView(_RecordedOfStaff, PasswordChangeView):
+    pass
+
+
+class ConfirmView(_RecordedOfStaff, PasswordResetConfirmView):
+    pass
 
 
 class ResetView(PasswordResetView):

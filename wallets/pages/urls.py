@@ -4,9 +4,7 @@ from django.contrib.auth.views import (
     LoginView,
     LogoutView,
     PasswordChangeDoneView,
-    PasswordChangeView,
     PasswordResetCompleteView,
-    PasswordResetConfirmView,
     PasswordResetDoneView,
 )
 from django.urls import path
@@ -23,13 +21,13 @@ urlpatterns = [
         name="sign-in",
     ),
     path("sign-out/", LogoutView.as_view(), name="sign-out"),
-    path("password/", PasswordChangeView.as_view(), name="password_change"),
+    path("password/", passwords.ChangeView.as_view(), name="password_change"),
     path("password/done/", PasswordChangeDoneView.as_view(), name="password_change_done"),
     path("password-reset/", passwords.ResetView.as_view(), name="password_reset"),
     path("password-reset/sent/", PasswordResetDoneView.as_view(), name="password_reset_done"),
     path(
         "password-reset/<uidb64>/<token>/",
-        PasswordResetConfirmView.as_view(),
+        passwords.ConfirmView.as_view(),
         name="password_reset_confirm",
     ),
     path(

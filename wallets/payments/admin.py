@@ -15,12 +15,26 @@ from wallets import audit
 from wallets.models import Dispute, PaymentProfile, Refund, TopUp
 from wallets.payments import refunds
 from wallets.payments.finding import lock_topup
-from wallets.staff.commands import Facts, StaffCommand
+from wallets.staff.commands import Facts, SetAside, StaffCommand
 from wallets.staff.money import AmountField
 from wallets.staff.pages import ReadOnlyCommands
 
 
-class GiveBack(StaffCommand):
+class TopUpCommand(StaffCommand):
+    """A command on a top-up, under the lock of its organization."""
+
+    def lock(self, target_pk: Any) -> TopUp:
+        organization, topup = lock_topup(TopUp.objects.get(pk=target_pk))
+        topup.organization = organization
+        return topup
+
+
+class SetTopUpAside(SetAside, TopUpCommand):
+    action = "set payment aside"
+    permission = "wallets.move_money"
+
+
+class GiveBack(TopUpCommand):
     action = "refund"
     title = "Refund"
     button = "Refund it"
@@ -43,11 +57,6 @@ class GiveBack(StaffCommand):
     @classmethod
     def applies_to(cls, target: Any) -> bool:
         return bool(target.is_paid)
-
-    def lock(self, target_pk: Any) -> TopUp:
-        organization, topup = lock_topup(TopUp.objects.get(pk=target_pk))
-        topup.organization = organization
-        return topup
 
     def facts(self, target: Any) -> Facts:
         return {
@@ -82,7 +91,7 @@ class NeedsAttention(admin.SimpleListFilter):
 
 @admin.register(TopUp)
 class TopUpAdmin(ReadOnlyCommands):
-    commands = [GiveBack]
+    commands = [GiveBack, SetTopUpAside]
     latest_columns = ["created_at", "origin", "amount_pence", "status", "refunded_pence"]
     list_display = [
         "created_at",
@@ -106,7 +115,9 @@ class TopUpAdmin(ReadOnlyCommands):
         "organization__name__istartswith",
     ]
 
-    def initial_of(self, _command: Any, target: Any) -> dict[str, Any]:
+    def initial_of(self, command: Any, target: Any) -> dict[str, Any]:
+        if command is not GiveBack:
+            return {}
         return {"amount_pence": refunds.refundable_pence(target)}
 
 

@@ -81,6 +81,10 @@ class StaffCommand(forms.Form):
     def facts(self, target: Any) -> Facts:
         raise NotImplementedError
 
+    def organization_id(self) -> uuid.UUID | None:
+        """Whose wallet it was about, where the target does not tell."""
+        return None
+
     def act(self, target: Any, user: AbstractUser, key: uuid.UUID) -> None:
         raise NotImplementedError
 
@@ -104,6 +108,7 @@ def perform(command: StaffCommand, target_pk: Any, user: AbstractUser) -> Done:
             user=user,
             action=command.action,
             target=target,
+            organization_id=command.organization_id(),
             key=key,
             reason=command.cleaned_data["reason"],
             asked=asked,
@@ -119,6 +124,32 @@ def preview(command: StaffCommand, target_pk: Any, user: AbstractUser) -> Done:
         done = perform(command, target_pk, user)
         transaction.set_rollback(True)
     return done
+
+
+class SetAside(StaffCommand):
+    """What is shown to staff as needing attention was looked at, and is shown no longer."""
+
+    title = "Set aside"
+    button = "Set it aside"
+    icon = "task_alt"
+    explanation = (
+        "It is taken off what needs attention. What it said is kept in the log. It comes back if "
+        "it happens again."
+    )
+    most_at_once = 50
+
+    @classmethod
+    def applies_to(cls, target: Any) -> bool:
+        return bool(target.attention)
+
+    def facts(self, target: Any) -> Facts:
+        return {"attention": target.attention}
+
+    def act(self, target: Any, _user: AbstractUser, _key: uuid.UUID) -> None:
+        if not target.attention:
+            raise Refused(f"{target} needs no attention.")
+        target.attention = ""
+        target.save(update_fields=["attention"])
 
 
 class OrganizationCommand(StaffCommand):

@@ -4,7 +4,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django import forms
+from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Model, QuerySet
+from django.db.models.deletion import Collector
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -20,12 +22,24 @@ else:
 # What is recorded as changed, and never with its value.
 SECRETS = frozenset({"password"})
 VERBS = ("add", "change", "delete")
-NOT_SHOWN = "(not shown)"
 
 Sides = dict[str, dict[str, Any]]
 
 
-class RecordedAdmin(PoundsAdmin):
+class _ComparedWithThePage:
+    """What a form changes is what differs from the page that was shown.
+
+    Compared with the row of now, it would take back whatever others changed meanwhile.
+    """
+
+    def formfield_for_dbfield(self, *args: Any, **more: Any) -> Any:
+        field = super().formfield_for_dbfield(*args, **more)  # type: ignore[misc]
+        if field is not None:
+            field.show_hidden_initial = True
+        return field
+
+
+class RecordedAdmin(_ComparedWithThePage, PoundsAdmin):
     """Ordinary edits. Django itself calls `log_…` in the transaction of each."""
 
     def get_object(
@@ -34,7 +48,7 @@ class RecordedAdmin(PoundsAdmin):
         found = super().get_object(request, object_id, from_field)
         if found is None or request.method != "POST":
             return found
-        # What the form compares with, and what is recorded as before, is read under the lock.
+        # What is recorded as before is read under the lock.
         locked = type(found)._default_manager.select_for_update(no_key=True, of=("self",))
         row: Model | None = locked.filter(pk=found.pk).first()
         return row
@@ -85,12 +99,24 @@ class RecordedAdmin(PoundsAdmin):
         self._record(request, "add", obj, before=None, after=message["after"])
 
     def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        if message["after"]:
-            self._record(request, "change", obj, **message)
+        if not message["after"]:
+            return
+        self._record(request, "change", obj, **message)
+        # Whose it was finds it, too.
+        if left := message["before"].get("organization"):
+            self._record(request, "change", obj, organization_id=UUID(left), **message)
 
     def log_deletions(self, request: HttpRequest, queryset: QuerySet[Any] | list[Any]) -> Any:
         for obj in queryset:
             self._record(request, "delete", obj, before=_columns(obj), after=None)
+            for row in _taken_along(obj):
+                audit.record(
+                    user=request.user,
+                    action=f"delete {row._meta.verbose_name}",
+                    target=row,
+                    before=_columns(row),
+                    after=None,
+                )
 
     def history_view(
         self,
@@ -108,7 +134,7 @@ class RecordedAdmin(PoundsAdmin):
         return f"{verb} {self.opts.verbose_name}"
 
 
-class RecordedInline(TabularInline):
+class RecordedInline(_ComparedWithThePage, TabularInline):
     """Rows inside another's page, read under a lock when that page is saved."""
 
     extra = 0
@@ -139,10 +165,17 @@ def _sides(model: type[Model], form: Any, *, add: bool) -> Sides:
 
 
 def _columns(obj: Model) -> dict[str, Any]:
-    return {
-        field.name: _shown(field.name, field.value_from_object(obj))
-        for field in obj._meta.concrete_fields
-    }
+    fields = [*obj._meta.concrete_fields, *obj._meta.many_to_many]
+    return {field.name: _shown(field.name, field.value_from_object(obj)) for field in fields}
+
+
+def _taken_along(obj: Model) -> list[Model]:
+    """The rows that are deleted with this one, but for those that only join it with others."""
+    collector = Collector(using=DEFAULT_DB_ALIAS, origin=obj)
+    collector.collect([obj])
+    rows = [row for found in collector.data.values() for row in found]
+    rows += [row for found in collector.fast_deletes for row in found]
+    return [row for row in rows if row != obj and not row._meta.auto_created]
 
 
 def _plain_all(values: dict[str, Any]) -> dict[str, Any]:
@@ -150,7 +183,7 @@ def _plain_all(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _shown(name: str, value: Any) -> Any:
-    return NOT_SHOWN if name in SECRETS else _plain(value)
+    return audit.NOT_SHOWN if name in SECRETS else _plain(value)
 
 
 def _plain(value: Any) -> Any:

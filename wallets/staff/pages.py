@@ -170,12 +170,14 @@ class ReadOnlyCommands(Commands, ReadOnlyAdmin):
 
 
 def actions(site: admin.AdminSite) -> set[str]:
-    """The name of everything that staff can do there or as a customer, as the log has it."""
-    found = {audit.ACT_FOR_CUSTOMER, audit.ACTED_FOR_CUSTOMER}
+    """The name of everything that staff can do, as the log has it."""
+    found = {audit.ACT_FOR_CUSTOMER, audit.ACTED_FOR_CUSTOMER, audit.CHANGE_OWN_PASSWORD}
     for model_admin in site._registry.values():
         found |= {command.action for command in getattr(model_admin, "commands", ())}
         if isinstance(model_admin, RecordedAdmin):
             found |= {model_admin.action_name(verb) for verb in VERBS}
+            # With a user, for one, go the memberships.
+            found |= {f"delete {each.model._meta.verbose_name}" for each in model_admin.inlines}
     return found
 
 
