@@ -21,7 +21,8 @@ from typing import ParamSpec, TypeVar
 from django.conf import settings
 from django.core.cache import cache as django_cache
 from redis import Redis
-from redis.exceptions import RedisError
+
+from voxbilling.valkey import UNREACHABLE
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -155,8 +156,7 @@ class _Process:
             for field, difference in waiting.items():
                 commands.hincrbyfloat(_key(), json.dumps(field), difference)
             commands.execute()
-        # What times out while redis-py connects may come out of it as a ValueError.
-        except (RedisError, OSError, ValueError):
+        except UNREACHABLE:
             self._put_back(waiting)
 
     def _put_back(self, waiting: dict[_Field, float]) -> None:
@@ -194,7 +194,7 @@ Labelled = dict[tuple[str, ...], dict[str, float]]
 def read() -> dict[str, Labelled]:
     """By name and values of labels: the count of each bucket, of all, and the sum of seconds.
 
-    Raises RedisError or OSError when Valkey does not answer.
+    Raises one of UNREACHABLE when Valkey does not answer.
     """
     found: dict[str, Labelled] = {each.name: {} for each in ALL}
     for field, value in _valkey().hgetall(_key()).items():

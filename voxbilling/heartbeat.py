@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import structlog
 from django.core.cache import cache
-from redis.exceptions import RedisError
+
+from voxbilling.valkey import UNREACHABLE
 
 logger = structlog.get_logger(__name__)
 
@@ -40,7 +41,7 @@ def finished(task: str) -> None:
 
 
 def read(tasks: Iterable[str]) -> Heartbeat:
-    """Raises RedisError when Valkey does not answer."""
+    """Raises one of UNREACHABLE when Valkey does not answer."""
     names = list(tasks)
     found = cache.get_many([_SINCE, *map(_published, names), *map(_finished, names)])
     return Heartbeat(
@@ -64,6 +65,5 @@ def _record(moments: dict[str, float], *, if_missing: dict[str, float] | None = 
         # Valkey may have lost what it had: then the records begin anew.
         for key, moment in (if_missing or {}).items():
             cache.add(key, moment, timeout=None)
-    # redis-py lets a ValueError out where a connection times out in the making.
-    except (RedisError, OSError, ValueError) as error:
+    except UNREACHABLE as error:
         logger.warning("heartbeat_not_recorded", error=str(error))

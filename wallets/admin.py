@@ -11,6 +11,7 @@ from django.urls import URLPattern, path
 from django.utils.html import format_html_join
 
 from voxbilling.admin import InlineFormSet, ReadOnlyAdmin
+from voxbilling.valkey import UNREACHABLE
 from wallets import checking
 from wallets.alerts.admin import AlertRecipients
 from wallets.ledger.reservations import find_reservations
@@ -143,9 +144,12 @@ class OrganizationAdmin(Commands, RecordedAdmin):
             **self.admin_site.each_context(request),
             "title": "Ledger check",
             "differences": checking.check() if request.method == "POST" else None,
-            "last": checking.last_check(),
             "opts": self.opts,
         }
+        try:
+            context["last"] = checking.last_check()
+        except UNREACHABLE:
+            context["is_forgotten"] = True
         return TemplateResponse(request, "admin/staff/ledger_check.html", context)
 
     def change_view(

@@ -31,6 +31,9 @@ logger = structlog.get_logger(__name__)
 Source = WebhookEvent.Source
 Status = WebhookEvent.Status
 
+# What nobody tries again, unless staff do.
+GIVEN_UP = (Status.FAILED, Status.UNUSABLE)
+
 # A message that was stored and never processed, because the process died, is picked up after this.
 FIRST_RETRY = timedelta(seconds=30)
 LONGEST_RETRY = timedelta(hours=1)
@@ -144,6 +147,16 @@ def make_due(event_id: UUID) -> None:
     """Have a message processed once more, by whoever comes first."""
     WebhookEvent.objects.filter(pk=event_id).update(
         status=Status.PENDING, next_attempt_at=timezone.now(), attempts=0
+    )
+
+
+def set_aside(event_id: UUID, *, outcome: str) -> None:
+    """Count a message that was given up as done with; `outcome` says by whom and why.
+
+    It is then deleted in its time, and can be replayed until then.
+    """
+    WebhookEvent.objects.filter(pk=event_id, status__in=GIVEN_UP).update(
+        status=Status.PROCESSED, outcome=outcome[:500], processed_at=timezone.now()
     )
 
 

@@ -16,7 +16,7 @@ from calls.staff import BillNow, NobodyPays, SetCallAside, Settle, SettleFromVap
 from telephony.admin import Release
 from telephony.models import Assistant, PhoneNumber
 from telephony.vapi_calls import CallRecord
-from tests.admin.steps import ask, change_of, confirm, do, list_of, said
+from tests.admin.steps import ask, change_of, confirm, do, list_of, page_of, said
 from tests.factories import (
     AssistantFactory,
     MembershipFactory,
@@ -55,7 +55,7 @@ from wallets.staff.money import (
     WriteOff,
 )
 from wallets.staff.pages import actions
-from webhooks.admin import Replay
+from webhooks.admin import Replay, SetEventAside
 from webhooks.models import WebhookEvent
 
 __all__ = ["fake_stripe"]
@@ -190,6 +190,7 @@ COMMANDS = {
     BillNow: (unbilled, {}),
     NobodyPays: (unbilled, {}),
     Replay: (failed_event, {}),
+    SetEventAside: (failed_event, {}),
 }
 
 
@@ -526,12 +527,17 @@ def test_what_is_set_aside_is_gone_from_the_lists_and_kept_in_the_log(staff, org
     call, topup, left = (
         call_of_note(organization), topup_of_note(organization), unbilled(organization)
     )  # fmt: skip
-    for target, command in ((call, SetCallAside), (topup, SetTopUpAside), (left, NobodyPays)):
+    event = failed_event(organization)
+    for target, command in (
+        (call, SetCallAside), (topup, SetTopUpAside), (left, NobodyPays), (event, SetEventAside),
+    ):  # fmt: skip
         do(staff, target, command)
-        assert command.title not in said(staff.get(change_of(target)))
+        assert page_of(target, command) not in said(staff.get(change_of(target), follow=True))
     call.refresh_from_db()
     topup.refresh_from_db()
+    event.refresh_from_db()
     assert (call.attention, topup.attention) == ("", "")
+    assert (event.status, event.outcome) == ("processed", "Set aside by alice: Agreed by phone")
     assert not UnbilledCall.objects.exists()
     log = {each.action: each for each in StaffAction.objects.all()}
     assert "the call went on" in log["set call aside"].before["attention"]

@@ -4,26 +4,37 @@ Lists and searches of long tables are answered by indexes.
 """
 
 import re
+import uuid
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 import time_machine
 from django.contrib.auth import get_user_model
+from django.core.cache.backends.redis import RedisCache
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from calls.models import Call, UnbilledCall
+from telephony import provisioning
+from telephony.models import NumberOrder
 from tests.admin.steps import change_of, said
-from tests.factories import OrganizationFactory, TopUpFactory
+from tests.factories import OrganizationFactory, TopUpFactory, UserFactory
+from tests.telephony.conftest import fake
+from tests.telephony.fake_providers import BUY, TIME_OUT
 from tests.wallets.alerts import raised
 from tests.wallets.invariants import execute, rows
 from tests.wallets.steps import commit, reserve, top_up
+from tests.wallets.stripe import payment_of
 from voxbilling.operations import business
 from wallets import ledger
 from wallets.models import Alert, Organization
+from wallets.payments import refunds, topups
 from webhooks.models import WebhookEvent
+
+__all__ = ["fake"]
 
 pytestmark = pytest.mark.django_db
 
@@ -120,7 +131,8 @@ def test_cost_and_margin_of_the_calls_that_ended_today(staff, at_noon):
     assert "cost £0.40, profit £0.58, margin 59.2 %" in detail
 
 
-def test_each_trouble_is_counted_and_its_link_lists_it(staff, at_noon):
+def test_each_trouble_is_counted_and_its_link_lists_it(staff, at_noon, fake):
+    fake.fail(BUY, TIME_OUT)
     organization = OrganizationFactory(name="Acme")
     commit("owed", 60, organization_id=organization.pk)
     ended = {"ended_at": NOON}
@@ -133,15 +145,22 @@ def test_each_trouble_is_counted_and_its_link_lists_it(staff, at_noon):
     WebhookEvent.objects.create(digest="3", next_attempt_at=NOON, **event)
     alert = raised(organization)
     Alert.objects.filter(pk=alert.pk).update(status="nobody", next_attempt_at=None)
+    WebhookEvent.objects.create(digest="4", status="unusable", **event)
+    late = NOON - timedelta(minutes=3)
+    WebhookEvent.objects.create(digest="5", next_attempt_at=late, **event)
     TopUpFactory(organization=organization, attention="Look here.")
+    live_call(organization, "look", attention="Look here.")
+    hanging_order()
+    refund_under_way()
 
     context = staff.get(INDEX).context
     counted = {each.title: each for each in context["trouble"]}
 
     expected = {
         "Calls to review": 1, "Ended, no report yet": 1, "Unbilled calls": 1,
-        "Stuck messages": 2, "Alerts not sent": 1, "Payments to look at": 1,
+        "Stuck messages": 4, "Alerts not sent": 1, "Payments to look at": 1,
         "Numbers unpaid": 0, "Numbers stuck": 0,
+        "Calls to look at": 1, "Orders stuck": 1, "Refunds under way": 1,
     }  # fmt: skip
     assert {title: int(each.value) for title, each in counted.items()} == expected
     for title, count in expected.items():
@@ -151,6 +170,37 @@ def test_each_trouble_is_counted_and_its_link_lists_it(staff, at_noon):
     owed = next(each for each in context["business"] if each.title == "Owed")
     assert (owed.value, owed.is_trouble) == ("£0.49", True)
     assert [row.pk for row in staff.get(owed.url).context["cl"].result_list] == [organization.pk]
+
+
+def hanging_order():
+    organization = OrganizationFactory(funded_pence=1_000)
+    with pytest.raises(provisioning.ProvisioningInProgress):
+        provisioning.provision(organization_id=organization.pk, country="GB", number_type="local")
+    NumberOrder.objects.update(attention="Twilio does not answer.")
+
+
+def refund_under_way():
+    organization = OrganizationFactory()
+    topup = TopUpFactory(organization=organization, amount_pence=5_000)
+    topups.credit(payment_of(topup))
+    refunds.debit(
+        refund_id=uuid.uuid4(), topup_id=topup.pk, amount_pence=5_000, reason="Asked for",
+        requested_by_id=UserFactory().pk,
+    )  # fmt: skip
+
+
+def test_without_valkey_the_dashboard_and_the_ledger_check_say_so(staff, monkeypatch):
+    def fail(*_args, **_options):
+        raise RedisConnectionError("nobody there")
+
+    monkeypatch.setattr(RedisCache, "get", fail)
+    monkeypatch.setattr(RedisCache, "set", fail)
+    assert figures(staff)["Ledger check"][0] == "not known"
+    page = reverse("admin:wallets_organization_ledger_check")
+    assert "Valkey does not answer" in said(staff.get(page))
+    checked = staff.post(page)
+    assert checked.context["differences"] == []
+    assert "All adds up" in said(checked)
 
 
 def test_the_last_ledger_check_is_told_and_grows_old(staff, at_noon):

@@ -361,7 +361,7 @@ def test_given_one_of_ours_that_came_back_when_another_is_made_outside_then_staf
 
     assert not heard.usable
     topup.refresh_from_db()
-    assert topup.attention == heard.text
+    assert topup.attention.endswith(heard.text)
     assert "re_9 of 5000p was made outside" in topup.attention
     assert_state(topup, balance=5_000, refunded=0)
 

@@ -16,10 +16,11 @@ import structlog
 from django.conf import settings
 from django.core.cache import cache as django_cache
 from redis import Redis
-from redis.exceptions import RedisError
 from rest_framework.exceptions import Throttled
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
+
+from voxbilling.valkey import UNREACHABLE
 
 logger = structlog.get_logger(__name__)
 
@@ -82,9 +83,7 @@ def _add(key: str, difference: int, window_seconds: int) -> int | None:
     commands.incrby(key, difference)
     try:
         return int(commands.execute()[-1])
-    # What times out while redis-py connects may come out of it as a ValueError: "I/O operation on
-    # closed file".
-    except (RedisError, ValueError) as error:
+    except UNREACHABLE as error:
         _silent_until = time.monotonic() + _ASK_AGAIN_SECONDS
         logger.warning("requests_not_counted", error=str(error))
         return None

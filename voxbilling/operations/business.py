@@ -9,9 +9,8 @@ from django.db.models import BigIntegerField, Case, Count, F, Q, Sum, Value, Whe
 
 from calls.models import Call
 from calls.selectors import Profit
-from telephony.models import PhoneNumber
-from wallets.models import Alert, CreditTransaction, Organization, TopUp
-from webhooks.models import WebhookEvent
+from telephony.models import NumberOrder, PhoneNumber
+from wallets.models import Alert, CreditTransaction, Organization, Refund, TopUp
 
 SHOWN_RUNNING_DRY = 10
 DRY_WITHIN_MINUTES = 60
@@ -136,12 +135,8 @@ def profit_since(moment: datetime) -> Profit:
     return Profit(provider_cost_usd=sums["cost_usd"], charged_pence=int(sums["charged"]))
 
 
-def stuck_events() -> int:
-    """Messages that failed for good, or that failed and are tried again."""
-    return (
-        WebhookEvent.objects.filter(status=WebhookEvent.Status.FAILED).count()
-        + WebhookEvent.objects.filter(status=WebhookEvent.Status.PENDING, attempts__gt=0).count()
-    )
+def calls_to_look_at() -> int:
+    return Call.objects.exclude(attention="").count()
 
 
 def alerts_not_sent() -> int:
@@ -150,6 +145,15 @@ def alerts_not_sent() -> int:
 
 def payments_to_look_at() -> int:
     return TopUp.objects.exclude(attention="").count()
+
+
+def refunds_under_way() -> int:
+    """Those that Stripe, which answers within seconds, has not said yes or no to."""
+    return Refund.objects.filter(status=Refund.Status.DEBITED, work_due_at__isnull=False).count()
+
+
+def orders_to_look_at() -> int:
+    return NumberOrder.objects.exclude(attention="").count()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,10 @@ from django.utils import timezone
 
 from calls.selectors import call_figures
 from voxbilling.operations import business
+from voxbilling.valkey import UNREACHABLE
 from wallets.checking import last_check
 from wallets.formats import pounds
+from webhooks.selectors import stuck_events
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +102,16 @@ def _business(burn: business.Burn) -> list[Figure]:
 
 def _ledger(now: datetime) -> Figure:
     url = reverse("admin:wallets_organization_ledger_check")
-    last = last_check()
+    try:
+        last = last_check()
+    except UNREACHABLE:
+        return Figure(
+            title="Ledger check",
+            value="not known",
+            detail="Valkey, which remembers it, does not answer",
+            url=url,
+            is_trouble=True,
+        )
     if last is None:
         return Figure(title="Ledger check", value="not yet", detail="check it now", url=url)
     hours = (now - last.at) // timedelta(hours=1)
@@ -120,13 +131,24 @@ def _trouble() -> list[Figure]:
     counted = [
         ("Calls to review", calls.to_review, _list("calls_call", attention="review")),
         ("Ended, no report yet", calls.awaiting_report, _list("calls_call", attention="asked")),
+        ("Calls to look at", business.calls_to_look_at(), _list("calls_call", attention="needed")),
         ("Unbilled calls", calls.unbilled, _list("calls_unbilledcall")),
-        ("Stuck messages", business.stuck_events(), _list("webhooks_webhookevent", needs="stuck")),
+        ("Stuck messages", stuck_events().count(), _list("webhooks_webhookevent", needs="stuck")),
         ("Alerts not sent", business.alerts_not_sent(), _list("wallets_alert", needs="unsent")),
         (
             "Payments to look at",
             business.payments_to_look_at(),
             _list("wallets_topup", attention="yes"),
+        ),
+        (
+            "Refunds under way",
+            business.refunds_under_way(),
+            _list("wallets_refund", status__exact="debited"),
+        ),
+        (
+            "Orders stuck",
+            business.orders_to_look_at(),
+            _list("telephony_numberorder", progress="attention"),
         ),
         ("Numbers unpaid", numbers.unpaid, _list("telephony_phonenumber", needs="money")),
         ("Numbers stuck", numbers.stuck, _list("telephony_phonenumber", needs="attention")),

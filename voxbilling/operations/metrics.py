@@ -21,12 +21,12 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
-from redis.exceptions import RedisError
 
 from calls.selectors import call_figures
 from voxbilling import counts, heartbeat
 from voxbilling.celery import periodic_tasks
 from voxbilling.counts import BUCKETS_SECONDS, Labelled
+from voxbilling.valkey import UNREACHABLE
 from wallets.selectors import wallet_figures
 from webhooks.selectors import inbox_figures
 
@@ -65,7 +65,7 @@ class _Figures(Collector):
         yield from _of_the_inbox()
         try:
             counted, beats = counts.read(), heartbeat.read(periodic_tasks())
-        except (RedisError, OSError, ValueError):
+        except UNREACHABLE:
             yield _gauge("counts_available", "Whether Valkey answers, which has the counts.", 0)
             return
         yield _gauge("counts_available", "Whether Valkey answers, which has the counts.", 1)

@@ -252,6 +252,7 @@ def _put_back(topup: TopUp, refund: Refund, status: Status, failure: str) -> Non
     refund.save()
     topup.refunded_pence -= refund.amount_pence
     topup.save(update_fields=["refunded_pence"])
+    look_at(topup, f"The refund {refund.pk} of {refund.amount_pence}p did not succeed. {failure}")
     # What was taken for ours may have been somebody else's.
     chargebacks.settle(topup)
 

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from kombu.exceptions import OperationalError as BrokerError
-from redis.exceptions import RedisError
 
 from voxbilling import heartbeat
 from voxbilling.celery import app, periodic_tasks
 from voxbilling.operations import health
 from voxbilling.operations.verification.findings import Finding, failed, ok
+from voxbilling.valkey import UNREACHABLE
 
 START_SECONDS = 30
 _PING_SECONDS = 1.0
@@ -43,7 +43,7 @@ def check() -> Iterator[Finding]:
     ):
         try:
             yield _eventually(look, give_up_at) or failed(subject, absence)
-        except (BrokerError, RedisError, OSError, ValueError) as error:
+        except (BrokerError, *UNREACHABLE) as error:
             yield failed(subject, f"could not be asked about: {error}")
 
 
