@@ -3,7 +3,7 @@
 Vapi gives up on an answer after seconds. A thousand requests of one customer's program, or a phone
 company that is slow, must not take the places of its webhooks, nor all threads. Threads are many,
 and cost little while they wait; places are few (voxbilling/capacity.py), and whoever has one may
-use a database connection.
+use a database connection. What is streamed takes a place anew for each chunk.
 """
 
 import threading
@@ -13,7 +13,9 @@ from contextlib import contextmanager, suppress
 
 import structlog
 from django.core.exceptions import RequestDataTooBig
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.db import connections
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
 
 from voxbilling.capacity import OTHER_PLACES, PROVIDER_PLACES, WAITING_PER_LANE, WEBHOOK_PLACES
@@ -104,22 +106,54 @@ _OTHERS = Lane(OTHER_PLACES)
 class LanesMiddleware:
     """Lets as many requests of each kind at work as have a place; the others wait for theirs."""
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
-    def __call__(self, request: HttpRequest) -> HttpResponse:
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if request.path.startswith(_WEBHOOK_PREFIXES):
             return self.get_response(request)
         # Before a place is taken, which nobody may keep by sending slowly. One that is too large
         # is refused by whoever reads it.
         with suppress(RequestDataTooBig):
             _ = request.body
+        lane = _PROVIDERS if _waits_for_provider(request) else _OTHERS
         try:
-            with (_PROVIDERS if _waits_for_provider(request) else _OTHERS).place():
-                return self.get_response(request)
+            with _at_work(lane):
+                response = self.get_response(request)
         except Busy:
             logger.warning("no_place_in_lane", path=request.path)
             return _busy(request)
+        # A file is not made by us, chunk by chunk.
+        is_file = getattr(response, "file_to_stream", None) is not None
+        if isinstance(response, StreamingHttpResponse) and not is_file:
+            response.streaming_content = _each_at_work(lane, iter(response))
+        return response
+
+
+@contextmanager
+def _at_work(lane: Lane) -> Iterator[None]:
+    """A place, and a connection for no longer: whoever reads slowly keeps neither."""
+    with lane.place():
+        try:
+            yield
+        finally:
+            _give_connections_back()
+
+
+def _give_connections_back() -> None:
+    for connection in connections.all(initialized_only=True):
+        # A transaction around the request, as tests have one, needs its connection.
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()
+
+
+def _each_at_work(lane: Lane, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    while True:
+        with _at_work(lane):
+            chunk = next(chunks, None)
+        if chunk is None:
+            return
+        yield chunk
 
 
 def _waits_for_provider(request: HttpRequest) -> bool:

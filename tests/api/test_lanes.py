@@ -5,9 +5,11 @@ import threading
 import time
 
 import pytest
-from django.http import HttpResponse
+from django.db import connection
+from django.http import HttpResponse, StreamingHttpResponse
 from django.test import RequestFactory
 
+from tests.factories import UserFactory
 from tests.webhooks.fixtures import SECRET
 from voxbilling import capacity, lanes
 from webhooks import views
@@ -173,6 +175,43 @@ def test_given_as_many_waiting_as_may_then_another_is_refused_at_once(server, mo
     # The others have their turn.
     server.leave()
     assert len(server.done) == capacity.PROVIDER_PLACES + 3
+
+
+def test_a_stream_has_a_place_and_a_connection_while_a_chunk_is_made_and_not_between(
+    monkeypatch,
+):
+    """Whoever reads slowly, or many at once, must not keep webhooks from the database."""
+    lane = lanes.Lane(1)
+    monkeypatch.setattr(lanes, "_OTHERS", lane)
+    happened = []
+    monkeypatch.setattr(lanes, "_give_connections_back", lambda: happened.append("given back"))
+
+    def chunks():
+        for number in range(3):
+            happened.append(f"chunk {number}, {lane._free} free")
+            yield b"x"
+
+    middleware = lanes.LanesMiddleware(lambda _request: StreamingHttpResponse(chunks()))
+    response = middleware(RequestFactory().get("/wallet/statement.csv"))
+    assert happened == ["given back"]
+    for _ in response:
+        happened.append(f"read, {lane._free} free")
+
+    one = ["given back", "read, 1 free"]
+    assert happened == [
+        "given back",
+        *("chunk 0, 0 free", *one),
+        *("chunk 1, 0 free", *one),
+        *("chunk 2, 0 free", *one),
+        "given back",
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_request_that_is_done_has_no_connection_any_more_though_its_answer_is_not_read(client):
+    middleware = lanes.LanesMiddleware(lambda _request: HttpResponse(str(UserFactory().pk)))
+    middleware(RequestFactory().get("/wallet/"))
+    assert connection.connection is None
 
 
 def test_a_webhook_takes_its_place_with_its_body_and_gives_it_back(monkeypatch, client):

@@ -113,11 +113,12 @@ def test_staff_buy_and_release_for_the_organization_that_they_opened(client, org
     client.force_login(staff_of("admin"))
     client.post("/organizations/", {"organization": str(organization.pk)})
 
-    buy_on_page(client)
+    named = {"organization": str(organization.pk)}
+    buy_on_page(client, page=LONDON | named)
     number = PhoneNumber.objects.get()
     assert number.organization == organization
     assert "Release" in text_of(client.get(NUMBERS))
-    client.post(f"{NUMBERS}release/{number.pk}/")
+    client.post(f"{NUMBERS}release/{number.pk}/", named)
     number.refresh_from_db()
     assert number.status == "released"
 

@@ -13,6 +13,7 @@ from django.db import connection
 from tests.factories import OrganizationFactory
 from tests.pages.visitors import sign_in, text_of
 from tests.wallets.steps import adjust, buy, commit, correct, top_up
+from voxbilling.api import throttles
 from wallets import statements
 from wallets.models import Organization
 from wallets.statements import Month, read_month
@@ -214,6 +215,16 @@ def test_the_months_entries_are_found_by_an_index(march):
         plan = " ".join(row[0] for row in cursor.fetchall())
     assert "idx_credit_txn_org_time" in plan
     assert "Sort" not in plan
+
+
+def test_an_organization_may_download_so_often(client, march, time_machine):
+    time_machine.move_to("2026-04-02T10:01:00Z", tick=False)
+    address = "/wallet/statement.csv?month=2026-03"
+    for _ in range(throttles.DOWNLOADS_PER_ORGANIZATION.requests):
+        assert client.get(address).status_code == 200
+    refused = client.get(address)
+    assert (refused.status_code, refused["Retry-After"]) == (429, "240")
+    assert client.get("/wallet/statements/2026-03/").status_code == 200
 
 
 def test_months_are_read_as_they_are_written():

@@ -132,10 +132,10 @@ def test_staff_open_any_organization_by_its_id(client, organization):
 def test_staff_without_the_permission_to_act_for_customers_only_look(client, organization, group):
     client.force_login(staff_of(group))
     client.post("/organizations/", {"organization": str(organization.pk)})
-    recharge = {"enabled": "on", "amount": "50", "threshold": "10", "monthly_cap": "500"}
+    named = {"organization": str(organization.pk)}
     with nothing_changes():
-        assert client.post("/wallet/auto-recharge/", recharge).status_code == 403
-        refused = client.post(TOP_UP, {"amount": "50"})
+        assert client.post("/wallet/auto-recharge/", named).status_code == 403
+        refused = client.post(TOP_UP, {"amount_pence": "50", **named})
         assert refused.status_code == 403
         assert "staff of the group admin" in text_of(refused)
     assert not StaffAction.objects.exists()
@@ -157,7 +157,8 @@ def test_what_staff_do_for_a_customer_on_its_pages_is_recorded(client, organizat
     client.get("/wallet/e-mails/")
     assert not StaffAction.objects.exists()
 
-    client.post("/wallet/e-mails/", {"addresses": "it@example.com"})
+    sent = {"addresses": "it@example.com", "organization": str(organization.pk)}
+    client.post("/wallet/e-mails/", sent)
 
     asked, done = StaffAction.objects.order_by("at")
     for record in (asked, done):
@@ -173,6 +174,63 @@ def test_what_staff_do_for_a_customer_on_its_pages_is_recorded(client, organizat
 def test_what_a_customer_does_is_not_in_the_log_of_staff(client, owner):
     client.post("/wallet/e-mails/", {"addresses": "it@example.com"})
     assert not StaffAction.objects.exists()
+
+
+@pytest.fixture
+def two_tabs(client, organization):
+    """Somebody of two organizations, who has one's page open and has chosen the other since."""
+    user = sign_in(client, organization)
+    other = OrganizationFactory(name="Other", funded_pence=22_201)
+    MembershipFactory(user=user, organization=other)
+    client.post("/organizations/", {"organization": str(organization.pk)})
+    assert f'value="{organization.pk}"' in text_of(client.get("/wallet/e-mails/"))
+    client.post("/organizations/", {"organization": str(other.pk)})
+    return other
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        TOP_UP,
+        "/wallet/auto-recharge/",
+        "/wallet/auto-recharge/forget-card/",
+        "/wallet/e-mails/",
+        "/numbers/buy/",
+        "/numbers/release/0197a3f0-0000-7000-8000-000000000000/",
+    ],
+)
+@pytest.mark.parametrize("part", [{}, PART])
+def test_a_page_of_another_organization_than_the_chosen_one_does_nothing(
+    client, organization, two_tabs, address, part
+):
+    with nothing_changes():
+        for named in ({"organization": str(organization.pk)}, {}):
+            sent = {"addresses": "it@example.com", "amount_pence": "50", **named}
+            answer = client.post(address, sent, headers=part)
+            where = answer["HX-Redirect"] if part else answer["Location"]
+            assert where == WALLET
+            assert "Nothing was done: you have chosen another" in text_of(client.get(WALLET))
+    assert not AlertRecipient.objects.exists()
+
+
+def test_a_part_of_another_organizations_page_loads_the_page_anew(client, organization, two_tabs):
+    for address in (WALLET, "/calls/live/"):
+        asked = {**PART, "X-Org-Id": str(organization.pk)}
+        answer = client.get(address, headers=asked)
+        assert answer["HX-Refresh"] == "true"
+        assert "222" not in text_of(answer)
+        assert client.get(address, headers=PART | {"X-Org-Id": str(two_tabs.pk)}).status_code == 200
+
+
+def test_each_page_names_its_organization_and_leads_to_the_choice(client, organization, two_tabs):
+    for address in (WALLET, "/calls/", "/numbers/", "/wallet/transactions/", TOP_UP):
+        page = text_of(client.get(address))
+        assert '<span class="who">Other <a href="/organizations/">' in page
+        assert f'{{"X-Org-Id": "{two_tabs.pk}"}}' in page
+
+
+def test_who_belongs_to_one_organization_is_led_to_no_choice(client, owner):
+    assert "/organizations/" not in text_of(client.get(WALLET))
 
 
 def test_another_tenants_top_up_is_not_there(client, owner):
@@ -383,7 +441,8 @@ def test_a_viewer_who_was_refused_still_acts_for_the_organization_chosen(client,
     user = sign_in(client, organization, role="viewer")
     MembershipFactory(user=user)
     client.post("/organizations/", {"organization": str(organization.pk)})
-    assert client.post(TOP_UP, {"amount_pence": "50"}).status_code == 403
+    sent = {"amount_pence": "50", "organization": str(organization.pk)}
+    assert client.post(TOP_UP, sent).status_code == 403
     assert "Clinic &amp; Sons" in text_of(client.get(WALLET))
 
 

@@ -40,6 +40,8 @@ PER_ORGANIZATION = Limit(name="organization", requests=3_000, window_seconds=60)
 # Wrong passwords. An office may share an address.
 WRONG_PER_USER_NAME = Limit(name="wrong-user-name", requests=20, window_seconds=300)
 WRONG_PER_ADDRESS = Limit(name="wrong-address", requests=100, window_seconds=300)
+# A statement is as long as its month.
+DOWNLOADS_PER_ORGANIZATION = Limit(name="downloads", requests=30, window_seconds=300)
 # E-mails with a link to set a new password.
 RESETS_PER_ADDRESS = Limit(name="password-reset", requests=10, window_seconds=300)
 

@@ -8,12 +8,15 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django_htmx.http import HttpResponseClientRefresh
+from django.urls import reverse
+from django_htmx.http import HttpResponseClientRedirect, HttpResponseClientRefresh
+from rest_framework.exceptions import Throttled
 
 from voxbilling.tenancy import finish_in_scope, tenant_scope
 from wallets import access, audit
@@ -21,6 +24,10 @@ from wallets.access import Access
 
 SESSION_KEY = "organization_id"
 _FORM_TOKEN = "csrfmiddlewaretoken"  # noqa: S105 - a field's name
+
+_CHOSEN_ANOTHER = (
+    "Nothing was done: you have chosen another organization since that page was opened."
+)
 
 Page = Callable[..., HttpResponse]
 
@@ -62,6 +69,15 @@ def is_part(request: HttpRequest) -> bool:
     return "HX-Request" in headers and "HX-History-Restore-Request" not in headers
 
 
+def too_many(request: HttpRequest, throttled: Throttled) -> HttpResponse:
+    """That somebody asked too often, and when to come back."""
+    seconds = getattr(throttled, "wait", None) or 1
+    sentence = f"Too many requests: try again in {seconds} seconds."
+    response = TemplateResponse(request, "too_many.html", {"sentence": sentence}, status=429)
+    response["Retry-After"] = str(seconds)
+    return response
+
+
 def show(
     request: HttpRequest,
     access: Access,
@@ -76,6 +92,28 @@ def show(
         return finish_in_scope(access.organization_id, response)
 
 
+def _is_of_another(request: HttpRequest, found: Access) -> bool:
+    """Whether this comes from a page that was opened for another organization.
+
+    Forms and parts name the organization of their page. Who has chosen one since, in another tab,
+    must not spend its money from there, nor see its figures under the other's name.
+    """
+    if request.method == "POST":
+        named = request.POST.get("organization")
+        # Who never had to choose has nothing to mistake it for.
+        if named is None and SESSION_KEY not in request.session:
+            return False
+        return named != str(found.organization_id)
+    return request.headers.get("X-Org-Id", str(found.organization_id)) != str(found.organization_id)
+
+
+def _say_so(request: HttpRequest) -> HttpResponse:
+    if request.method != "POST":
+        return HttpResponseClientRefresh()
+    messages.warning(request, _CHOSEN_ANOTHER)
+    return HttpResponseClientRedirect(reverse("wallet")) if is_part(request) else redirect("wallet")
+
+
 def _with_access(page: Page) -> Page:
     @wraps(page)
     def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -87,6 +125,8 @@ def _with_access(page: Page) -> Page:
             return redirect_to_login(request.get_full_path())
         try:
             found = access.find_access(request.user, request.session.get(SESSION_KEY))
+            if _is_of_another(request, found):
+                return _say_so(request)
             return page(request, found, *args, **kwargs)
         except (access.OrganizationNotNamed, access.OrganizationUnknown):
             return redirect("choose-organization")

@@ -10,12 +10,12 @@ from django.contrib.auth.views import (
 )
 from django.db import transaction
 from django.http import HttpResponse
-from django.template.response import TemplateResponse
 from rest_framework.exceptions import Throttled
 
 from voxbilling.api import throttles
 from voxbilling.sign_in import address
 from wallets import audit
+from wallets.pages.base import too_many
 
 
 class _RecordedOfStaff:
@@ -40,11 +40,5 @@ class ResetView(PasswordResetView):
         try:
             throttles.count(throttles.RESETS_PER_ADDRESS, address(self.request) or "")
         except Throttled as throttled:
-            seconds = getattr(throttled, "wait", None) or 1
-            sentence = f"Too many requests: try again in {seconds} seconds."
-            response = TemplateResponse(
-                self.request, "registration/too_many.html", {"sentence": sentence}, status=429
-            )
-            response["Retry-After"] = str(seconds)
-            return response
+            return too_many(self.request, throttled)
         return super().form_valid(form)

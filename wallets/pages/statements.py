@@ -10,12 +10,14 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.template.response import TemplateResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
+from rest_framework.exceptions import Throttled
 
+from voxbilling.api import throttles
 from wallets import selectors, statements
 from wallets.access import Access
 from wallets.formats import plain_pounds
 from wallets.models import CreditTransaction
-from wallets.pages.base import reads
+from wallets.pages.base import reads, too_many
 from wallets.statements import Statement
 
 # A page that is longer helps nobody; the CSV has all of them.
@@ -76,6 +78,10 @@ def statement_csv(request: HttpRequest, access: Access) -> Any:
         shown = _statement(access, request.GET.get("month", ""))
     except ValueError as problem:
         return _no_month(request, access, problem)
+    try:
+        throttles.count(throttles.DOWNLOADS_PER_ORGANIZATION, str(access.organization_id))
+    except Throttled as throttled:
+        return too_many(request, throttled)
     response = StreamingHttpResponse(_lines(shown), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="statement-{shown.month}.csv"'
     return response
