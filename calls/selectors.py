@@ -51,6 +51,14 @@ class ListedCall:
     call: Call
     money: CallMoney
 
+    @property
+    def state(self) -> str:
+        """As of the call, but that a program's call is live for as long as it is held for."""
+        is_forgotten = not self.call.announced_by_vapi and not self.money.reserved_pence
+        if self.call.state == Call.State.LIVE and is_forgotten:
+            return Call.State.LAPSED
+        return self.call.state
+
 
 @dataclass(frozen=True, kw_only=True)
 class CallFilter:
@@ -118,7 +126,9 @@ class LiveCall:
 def live_calls(organization: Organization, *, limit: int) -> list[LiveCall]:
     """The organization's live calls, and what each would cost if it ended now; newest first."""
     calls = list(
-        _of_customer(organization.pk).filter(ended_at=None).order_by("-created_at", "-id")[:limit]
+        _of_customer(organization.pk)
+        .filter(_live(organization.pk))
+        .order_by("-created_at", "-id")[:limit]
     )
     holds = reservations_of_calls([call.call_id for call in calls], [organization.pk])
     return [_as_it_is(call, holds.get(call.call_id), organization) for call in calls]
@@ -151,6 +161,7 @@ def _of_customer(organization_id: UUID) -> QuerySet[Call]:
             "vapi_call_id",
             "type",
             "phone_number__number",
+            "announced_by_vapi",
             "created_at",
             "started_at",
             "ended_at",
@@ -165,9 +176,18 @@ def _of_customer(organization_id: UUID) -> QuerySet[Call]:
     )
 
 
+def _live(organization_id: UUID) -> Q:
+    """Vapi tells of the end of its calls; a program may forget its own, whose holds then lapse."""
+    held = CreditReservation.objects.filter(
+        organization_id=organization_id, status=CreditReservation.Status.ACTIVE
+    )
+    is_held = Q(call_id__in=held.values("call_id"))
+    return Q(ended_at=None) & (Q(announced_by_vapi=True) | is_held)
+
+
 def _filtered(calls: QuerySet[Call], organization_id: UUID, wanted: CallFilter) -> QuerySet[Call]:
     if wanted.state == Call.State.LIVE:
-        calls = calls.filter(ended_at=None)
+        calls = calls.filter(_live(organization_id))
     elif wanted.state == Call.State.SETTLED:
         calls = calls.filter(settled_at__isnull=False, ended_at__isnull=False)
     if wanted.phone_number is not None:

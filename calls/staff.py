@@ -9,6 +9,7 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminRadioSelect
 
 from calls import identity, reconciliation, review
 from calls.models import Call, UnbilledCall
+from telephony.models import VAPI_MAX_DURATION_SECONDS
 from telephony.vapi_calls import CallRecord, VapiRequestFailed, get_call
 from wallets import audit
 from wallets.locks import lock_organization
@@ -62,7 +63,10 @@ class Settle(CallCommand):
         widget=UnfoldAdminRadioSelectWidget,
     )
     duration_seconds = forms.IntegerField(
-        required=False, min_value=1, widget=UnfoldAdminIntegerFieldWidget
+        required=False,
+        min_value=1,
+        max_value=VAPI_MAX_DURATION_SECONDS,
+        widget=UnfoldAdminIntegerFieldWidget,
     )
 
     @classmethod

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
@@ -62,8 +62,9 @@ def read_number_key(text: str) -> NumberKey:
     """The key that was written as this text. Raises ValueError if none was."""
     created_at, pk = text.split("_")
     moment = datetime.fromisoformat(created_at)
-    if moment.tzinfo is None:
-        raise ValueError("No time zone.")
+    # In UTC, since others reach beyond the years that PostgreSQL can be asked about.
+    if moment.utcoffset() != timedelta(0):
+        raise ValueError("A time that is not in UTC is no key.")
     return NumberKey(created_at=moment, pk=UUID(pk))
 
 

@@ -3,12 +3,17 @@
 import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import unquote
 
 from django.contrib import admin
 from django.contrib.admin.utils import help_text_for_field
+from django.contrib.admin.views.main import ERROR_FLAG, ORDER_VAR
+from django.db import DataError
 from django.db.models import Model, Q, QuerySet, UUIDField
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 
+from voxbilling.storable_text import is_storable, storable
 from wallets.formats import pounds
 
 if TYPE_CHECKING:
@@ -41,7 +46,51 @@ class InfinitePaginator(Uncounted):
     count = 10_000
 
 
-class PoundsAdmin(ModelAdmin):
+class _OddAddresses(ModelAdmin):
+    """What addresses of lists may ask for: what our own pages lead to, and nothing else.
+
+    Django lets them name any lookup of any column, also those that read a long table from end to
+    end, and those that the database refuses.
+    """
+
+    def lookup_allowed(self, lookup: str, _value: str, request: HttpRequest) -> bool:
+        return lookup in {
+            "organization__id__exact",
+            *(f"{name}__{side}" for name in ("at", "created_at") for side in ("gte", "lt")),
+            *(
+                parameter
+                for each in self.get_list_filter(request)
+                for parameter in _parameters(each)
+            ),
+        }
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        # As Django itself does with values that are none of their column.
+        odd = redirect(f"{request.path}?{ERROR_FLAG}=1")
+        if not is_storable(unquote(request.GET.urlencode())):
+            return odd
+        try:
+            return super().changelist_view(request, extra_context)
+        except (DataError, OverflowError):
+            return odd
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        return super().get_search_results(request, queryset, storable(search_term))
+
+
+def _parameters(list_filter: Any) -> set[str]:
+    """What a filter of a list asks for in the address."""
+    if isinstance(list_filter, str):
+        sides = ("exact", "isnull", "gte", "lt")
+        return {f"{list_filter}__{side}" for side in sides}
+    return {list_filter.parameter_name}
+
+
+class PoundsAdmin(_OddAddresses):
     """Pence that are only shown are shown in pounds."""
 
     def get_list_display(self, request: HttpRequest) -> Any:
@@ -130,10 +179,20 @@ class ReadOnlyAdmin(PoundsAdmin):
     def has_delete_permission(self, _request: HttpRequest, *_args: Any) -> bool:
         return False
 
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        # Django would sort by what the address names all the same.
+        if ORDER_VAR in request.GET:
+            sorted_by_time = request.GET.copy()
+            del sorted_by_time[ORDER_VAR]
+            return redirect(f"{request.path}?{sorted_by_time.urlencode()}")
+        return super().changelist_view(request, extra_context)
+
     def get_search_results(
         self, _request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        term = search_term.strip()
+        term = storable(search_term).strip()
         if not term:
             return queryset, False
         found = Q(pk__in=[])

@@ -95,7 +95,7 @@ def months(organization: Organization) -> list[Month]:
     """The months that the organization has statements of, the present one first."""
     zone = ZoneInfo(organization.time_zone)
     first = month_of(organization.created_at.astimezone(zone).date())
-    entries = CreditTransaction.objects.filter(organization=organization)
+    entries = _entries(organization)
     if oldest := entries.order_by("sequence").first():
         first = min(first, month_of(oldest.created_at.astimezone(zone).date()))
     month = month_of(timezone.now().astimezone(zone).date())
@@ -110,13 +110,18 @@ def statement(organization: Organization, month: Month) -> Statement:
     """The statement of a month; of the present one, as far as it has come."""
     zone = ZoneInfo(organization.time_zone)
     opening = _last_entry_before(organization, month.first_day, zone)
-    closing = _last_entry_before(organization, month.following.first_day, zone)
+    is_running = timezone.now() < _begin(month.following.first_day, zone)
+    if is_running:
+        # All that there is, whatever a clock that is ahead has dated it.
+        closing = _entries(organization).order_by("-sequence").first()
+    else:
+        closing = _last_entry_before(organization, month.following.first_day, zone)
     after_sequence = opening.sequence if opening else 0
     last_sequence = closing.sequence if closing else 0
     return Statement(
         organization=organization,
         month=month,
-        is_running=timezone.now() < _begin(month.following.first_day, zone),
+        is_running=is_running,
         opening_balance_pence=opening.balance_after_pence if opening else 0,
         closing_balance_pence=closing.balance_after_pence if closing else 0,
         opening_owed_pence=opening.owed_after_pence if opening else 0,
@@ -142,14 +147,16 @@ def _last_entry_before(
     organization: Organization, day: date, zone: ZoneInfo
 ) -> CreditTransaction | None:
     """The last by its number, of those that are dated before the day."""
-    entries = CreditTransaction.objects.filter(
-        organization=organization, created_at__lt=_begin(day, zone)
-    )
+    entries = _entries(organization).filter(created_at__lt=_begin(day, zone))
     latest = entries.order_by("-created_at", "-sequence").first()
     if latest is None:
         return None
     near = entries.filter(created_at__gte=latest.created_at - _CLOCKS_DIFFER_AT_MOST)
     return near.order_by("-sequence").first()
+
+
+def _entries(organization: Organization) -> QuerySet[CreditTransaction]:
+    return CreditTransaction.objects.filter(organization=organization)
 
 
 def _begin(day: date, zone: ZoneInfo) -> datetime:

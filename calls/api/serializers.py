@@ -99,7 +99,7 @@ class CallSerializer(serializers.Serializer[Any]):
     phone_number = serializers.CharField(
         source="call.phone_number.number", default=None, allow_null=True
     )
-    status = serializers.ChoiceField(Call.State.choices, source="call.state")
+    status = serializers.ChoiceField(Call.State.choices, source="state")
     created_at = serializers.DateTimeField(source="call.created_at")
     started_at = serializers.DateTimeField(source="call.started_at", allow_null=True)
     ended_at = serializers.DateTimeField(source="call.ended_at", allow_null=True)

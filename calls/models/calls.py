@@ -44,6 +44,7 @@ class Call(models.Model):
 
     class State(models.TextChoices):
         LIVE = "live"
+        LAPSED = "lapsed", "its hold lapsed, and nothing was heard of it"
         ENDED = "ended"
         SETTLED = "settled"
 
@@ -290,6 +291,13 @@ class Call(models.Model):
         if self.ended_at is None:
             return self.State.LIVE
         return self.State.SETTLED if self.settled_at else self.State.ENDED
+
+    @property
+    def cost_pence(self) -> int | None:
+        """What it cost, paid by the wallet or not; None until it is settled."""
+        if self.charged_pence is None or self.uncollected_pence is None:
+            return None
+        return self.charged_pence + self.uncollected_pence
 
     @property
     def payer_is_known(self) -> bool:

@@ -171,6 +171,8 @@ def buy(request: HttpRequest, access: Access) -> HttpResponse:
     def context() -> dict[str, object]:
         organization = wallet(access.organization_id)
         left_pence = organization.effective_balance_pence - price_pence
+        recovers = organization.recovers_owed_from_topups
+        paid_first_pence = organization.owed_pence if recovers else 0
         return {
             "wallet": organization,
             "wanted": form.order(),
@@ -180,10 +182,7 @@ def buy(request: HttpRequest, access: Access) -> HttpResponse:
             "price_pence": price_pence,
             "left_pence": left_pence,
             "shortfall_pence": max(0, -left_pence),
-            # What is owed is paid first from a top-up.
-            "top_up_pence": max(
-                organization.owed_pence - left_pence, settings.WALLET_MIN_TOPUP_PENCE
-            ),
+            "top_up_pence": max(paid_first_pence - left_pence, settings.WALLET_MIN_TOPUP_PENCE),
             "next_month_at": rentals.start_of_month(timezone.now(), 1),
             "grace_days": rentals.GRACE.days,
         }

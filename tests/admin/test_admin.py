@@ -3,6 +3,7 @@
 import pytest
 from django.contrib import admin
 from django.contrib.auth import get_user_model
+from django.db import IntegrityError, transaction
 from django.urls import reverse
 
 from calls.models import Call
@@ -91,6 +92,61 @@ def test_nobody_adds_changes_or_deletes(staff, model, organization):
     assert (
         staff.get(reverse(f"admin:{options.app_label}_{options.model_name}_add")).status_code == 403
     )
+
+
+ODD = [
+    "status__exact=%00", "type__exact=%00", "source__exact=%00", "action=%00", "q=%00", "needs=%00",
+    "o=5", "o=-1.2", "o=%00", "p=99999999999999999999", "p=-1", "all=", "e=1",
+    "description__regex=(", "description__contains=x", "created_at__year=99999999",
+    "created_at__gte=0001-01-01T00:00:00%2B23:59", "created_at__gte=x", "created_at__gte=",
+    "at__gte=9999-12-31T23:59:59-23:59", "organization__id__exact=x", "password__startswith=a",
+    "user__password__startswith=a", "organization__name__regex=(", "is_active__exact=%00",
+]  # fmt: skip
+
+
+# Without a transaction around the requests, which what PostgreSQL refuses would break.
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("model", sorted(admin.site._registry, key=lambda model: model._meta.label))
+def test_a_list_answers_whatever_its_address_asks_for(staff, model, organization):
+    options = model._meta
+    url = reverse(f"admin:{options.app_label}_{options.model_name}_changelist")
+    for odd in ODD:
+        answer = staff.get(f"{url}?{odd}")
+        assert answer.status_code in (200, 302, 400), odd
+        if answer.status_code == 302:
+            assert staff.get(answer["Location"]).status_code == 200, odd
+
+
+def test_a_search_for_what_cannot_be_stored_finds_nothing(staff):
+    field = {"app_label": "wallets", "model_name": "membership", "field_name": "user"}
+    for term in ("%00", "a%00", "%ED%A0%80"):
+        asked = "&".join(f"{name}={value}" for name, value in {**field, "term": term}.items())
+        assert staff.get(f"/admin/autocomplete/?{asked}").status_code == 200
+
+
+def test_a_long_list_is_sorted_by_time_whatever_the_address_asks_for(staff, organization):
+    url = reverse("admin:wallets_credittransaction_changelist")
+    shown = staff.get(f"{url}?o=5&type__exact=topup", follow=True)
+    assert shown.redirect_chain[-1][0] == f"{url}?type__exact=topup"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("rate_pence_per_minute", 0),
+        ("rate_pence_per_minute", 100_001),
+        ("billing_increment_seconds", 0),
+        ("billing_increment_seconds", 3_601),
+    ],
+)
+def test_a_tariff_out_of_bounds_is_refused_by_the_form_and_by_the_database(
+    staff, organization, field, value
+):
+    refused = staff.post(page(organization, "change"), ORDINARY | {field: value})
+    assert field in refused.context["adminform"].form.errors
+    rows = Organization.objects.filter(pk=organization.pk)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        rows.update(**{field: value})
 
 
 @pytest.mark.parametrize("model", sorted(admin.site._registry, key=lambda model: model._meta.label))

@@ -123,7 +123,7 @@ def test_given_somebody_elses_organization_then_it_is_refused(ask, owner, elsewh
     refused = ask("GET", WALLET, as_user=owner, organization=elsewhere)
 
     assert (refused.status_code, refused.json()["code"]) == (403, "not_a_member")
-    assert "777" not in refused.content.decode()
+    assert "elsewhere" not in refused.content.decode()
 
 
 @pytest.mark.parametrize("person", ["owner", "staff"])

@@ -12,6 +12,7 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 # What the tests do to wallets, in pence; @ is a rate, billed by the second.
 MONEY = {
     "Reader & Sons": 12_345,
+    "Busy & Sons": 12_345,
     "Stranger": 77_777,
     "Payer": 500,
     "Buyer": 5_000,

@@ -157,7 +157,7 @@ def test_another_tenants_pages_are_refused(visit, accounts):
     )
     assert chosen.status == 403
     visitor.page.goto("/wallet/")
-    assert "777" not in visitor.page.content()
+    assert "£777.77" not in visitor.page.content()
 
 
 def test_a_session_that_ended_leads_to_sign_in_and_not_into_the_page(visit):
@@ -174,5 +174,19 @@ def test_figures_that_no_longer_refresh_say_so(visit):
     stale = visitor.page.get_by_text("what you see may be out of date")
     expect(stale).to_be_visible(timeout=LIVE_SECONDS)
     visitor.page.context.set_offline(False)
+    expect(stale).to_be_hidden(timeout=LIVE_SECONDS)
+    visitor.complaints.clear()
+
+
+def test_one_part_that_no_longer_refreshes_says_so_though_another_does(visit):
+    visitor = visit("Reader & Sons")
+    page = visitor.page
+    stale = page.get_by_text("what you see may be out of date")
+    page.route("**/wallet/?state=*", lambda route: route.fulfill(status=503))
+    expect(stale).to_be_visible(timeout=LIVE_SECONDS)
+    with page.expect_response("**/calls/live/"):
+        pass
+    expect(stale).to_be_visible()
+    page.unroute_all()
     expect(stale).to_be_hidden(timeout=LIVE_SECONDS)
     visitor.complaints.clear()

@@ -10,7 +10,8 @@ from django.utils import timezone
 from calls.models import Call
 from tests.factories import OrganizationFactory, PhoneNumberFactory
 from tests.pages.visitors import PART, links, sign_in, text_of
-from tests.wallets.steps import commit, correct, reserve
+from tests.wallets.steps import adjust, commit, correct, reserve, top_up
+from wallets import ledger
 from wallets.models import Organization
 
 pytestmark = pytest.mark.django_db
@@ -22,8 +23,21 @@ def make_call(organization, call_id="call-1", **facts):
     return Call.objects.create(organization=organization, call_id=call_id, **facts)
 
 
-def settled_call(organization, call_id="call-1", seconds=61, **facts):
-    commit(call_id, seconds, organization_id=organization.pk)
+def live_call(organization, call_id="call-1", **facts):
+    """One that Vapi told of."""
+    return make_call(
+        organization,
+        call_id,
+        announced_by_vapi=True,
+        vapi_call_id=call_id,
+        reconcile_at=timezone.now() + timedelta(hours=1),
+        **facts,
+    )
+
+
+def settled_call(organization, call_id="call-1", seconds=61, *, charge=True, **facts):
+    if charge:
+        commit(call_id, seconds, organization_id=organization.pk)
     ended_at = timezone.now()
     return make_call(
         organization,
@@ -71,25 +85,59 @@ def test_a_live_call_shows_its_clock_its_cost_and_what_is_held(
         assert number.number in part
 
 
+def test_a_programs_call_is_live_for_as_long_as_it_is_held_for(
+    client, owner, organization, time_machine
+):
+    time_machine.move_to("2026-03-02T10:00:00Z", tick=False)
+    reserve(organization)
+    call = make_call(organization)
+    page = f"{CALLS}{call.pk}/"
+    assert "not connected" in text_of(client.get(LIVE, headers=PART))
+    assert ">live<" in text_of(client.get(page))
+    time_machine.move_to("2026-03-12T10:00:00Z", tick=False)
+    ledger.cleanup_expired_reservations()
+    assert "No calls at the moment" in text_of(client.get(LIVE, headers=PART))
+    assert "nothing more was heard of it" in text_of(client.get(page))
+    assert 'good">live<' not in text_of(client.get(CALLS))
+    assert "No such calls" in text_of(client.get(f"{CALLS}?status=live"))
+
+
+def test_a_call_that_the_wallet_could_not_pay_in_full_costs_what_it_costs(
+    client, owner, organization
+):
+    adjust(organization, -9_900)
+    commit("call-1", 600, organization_id=organization.pk)
+    call = settled_call(organization, seconds=600, charge=False)
+    Call.objects.filter(pk=call.pk).update(charged_pence=100, uncollected_pence=390)
+    top_up(organization, 5_000)
+    organization.refresh_from_db()
+    assert organization.owed_pence == 0
+    page = text_of(client.get(f"{CALLS}{call.pk}/"))
+    assert "<dt>Cost</dt><dd>£4.90</dd>" in page
+    assert "£3.90 of it was more than the wallet had then, and became owed" in page
+    assert "is owed" not in page
+    assert "£3.90 not covered" in text_of(client.get(CALLS))
+
+
 def test_a_call_that_rings_costs_nothing_yet(client, owner, organization):
-    make_call(organization)
+    live_call(organization)
     assert "not connected" in text_of(client.get(LIVE, headers=PART))
 
 
 def test_a_call_that_vapis_clock_begins_later_than_ours_has_just_begun(client, owner, organization):
-    make_call(organization, started_at=timezone.now() + timedelta(seconds=30))
+    live_call(organization, started_at=timezone.now() + timedelta(seconds=30))
     assert 'data-elapsed-seconds="0"' in text_of(client.get(LIVE, headers=PART))
 
 
 def test_a_call_without_hold_is_priced_by_the_organizations_tariff(client, owner, organization):
     Organization.objects.filter(pk=organization.pk).update(rate_pence_per_minute=100)
-    make_call(organization, started_at=timezone.now() - timedelta(seconds=30))
+    live_call(organization, started_at=timezone.now() - timedelta(seconds=30))
     assert ">£1.00<" in text_of(client.get(LIVE, headers=PART))
 
 
 def test_more_live_calls_than_are_shown_are_told_of(client, owner, organization):
     for number in range(21):
-        make_call(organization, f"call-{number}")
+        live_call(organization, f"call-{number}")
     part = text_of(client.get(LIVE, headers=PART))
     assert part.count("<tr>") == 21
     assert "All live calls" in part
@@ -115,7 +163,7 @@ def test_a_call_is_listed_with_what_it_cost_and_how_it_ended(client, owner, orga
 
 def test_calls_are_read_by_pages_and_a_filter_stays(client, owner, organization):
     for number in range(51):
-        make_call(organization, f"call-{number}")
+        live_call(organization, f"call-{number}")
     first = client.get(f"{CALLS}?status=live")
     [(rel, older)] = links(first)
     second = client.get(CALLS + older)
@@ -208,7 +256,7 @@ def test_a_call_that_could_not_be_paid_whole_says_what_is_owed(client, owner, or
     call = settled_call(organization)
     Call.objects.filter(pk=call.pk).update(uncollected_pence=49)
     assert "£0.49 of it was more than the wallet had" in text_of(client.get(f"{CALLS}{call.pk}/"))
-    assert "£0.49 owed" in text_of(client.get(CALLS))
+    assert "£0.49 not covered" in text_of(client.get(CALLS))
 
 
 def test_a_call_that_is_not_charged_says_why(client, owner, organization):

@@ -35,6 +35,7 @@ from tests.telephony.fake_providers import (
 from tests.wallets.invariants import nothing_changes
 from tests.wallets.steps import commit, reserve
 from voxbilling.api import throttles
+from voxbilling.api.pages import Cursor
 from wallets.models import Organization
 
 __all__ = ["fake"]
@@ -635,3 +636,10 @@ def test_a_form_needs_its_token(organization, fake):
     strict.force_login(MembershipFactory(organization=organization).user)
     assert buy_on_page(strict).status_code == 403
     assert fake.asked == []
+
+
+@pytest.mark.parametrize("moment", ["2026-01-01T00:00:00+23:59:59.999999", "0001-01-01T00:00:00"])
+def test_a_cursor_of_a_time_that_is_not_in_utc_leads_to_the_first_page(client, owner, moment):
+    for towards_newer in (True, False):
+        cursor = Cursor(key=f"{moment}_{uuid.uuid4()}", towards_newer=towards_newer)
+        assert client.get(NUMBERS, {"cursor": str(cursor)}).status_code == 200

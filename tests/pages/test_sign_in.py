@@ -1,5 +1,7 @@
 """Signing in is throttled, sessions end with their password, and errors are pages."""
 
+import re
+
 import pytest
 from axes.models import AccessAttempt
 from django.db import OperationalError
@@ -156,6 +158,29 @@ def test_an_address_may_ask_for_so_many_links_and_no_more(client, ada, mailoutbo
     assert len(mailoutbox) == throttles.RESETS_PER_ADDRESS.requests
     elsewhere = Client(REMOTE_ADDR="192.0.2.7")
     assert elsewhere.post("/password-reset/", {"email": "ada@example.com"}).status_code == 302
+
+
+def test_a_link_leads_to_our_own_address_whatever_the_one_that_was_asked(
+    client, ada, mailoutbox, settings
+):
+    settings.ALLOWED_HOSTS = [".example.com"]
+    settings.SITE_URL = "https://billing.example.com"
+    ada.email = "ada@example.com"
+    ada.save()
+    client.post("/password-reset/", {"email": ada.email}, headers={"Host": "evil.example.com"})
+    assert "https://billing.example.com/password-reset/" in mailoutbox[0].body
+    assert "evil" not in mailoutbox[0].body
+
+
+def test_a_new_password_lets_its_owner_in_who_was_locked_out(client, locked_out, ada, mailoutbox):
+    ada.email = "ada@example.com"
+    ada.save()
+    client.post("/password-reset/", {"email": ada.email})
+    link = re.search(r"https?://[^/]+(/\S+)", mailoutbox[0].body)[1]
+    form = client.get(link, follow=True)
+    new = {"new_password1": "a new passphrase", "new_password2": "a new passphrase"}
+    client.post(form.request["PATH_INFO"], new)
+    assert client.post(SIGN_IN, RIGHT | {"password": "a new passphrase"})["Location"] == WALLET
 
 
 # --- Errors -----------------------------------------------------------------------------------

@@ -142,7 +142,7 @@ def test_a_month_without_entries_says_so(client, march, month):
 def test_statements_of_others_are_not_there(client, march, time_machine):
     theirs = OrganizationFactory(funded_pence=77_777)
     buy(theirs, 7_777, description="Theirs")
-    assert "777" not in text_of(client.get(f"{MONTHS}2026-03/"))
+    assert "£77.77" not in text_of(client.get(f"{MONTHS}2026-03/"))
     assert len(rows(client)) == 2
 
 
@@ -215,6 +215,17 @@ def test_the_months_entries_are_found_by_an_index(march):
         plan = " ".join(row[0] for row in cursor.fetchall())
     assert "idx_credit_txn_org_time" in plan
     assert "Sort" not in plan
+
+
+def test_a_month_that_runs_has_every_entry_whatever_the_clock_that_dated_it(march, time_machine):
+    time_machine.move_to("2026-03-25T12:00:00Z", tick=False)
+    top_up(march, 5)
+    time_machine.move_to("2026-03-20T12:00:00Z", tick=False)
+    top_up(march, 7)
+    march.refresh_from_db()
+    shown = statements.statement(march, MARCH)
+    assert shown.last_sequence == march.last_sequence
+    assert shown.closing_balance_pence == march.balance_pence
 
 
 def test_an_organization_may_download_so_often(client, march, time_machine):

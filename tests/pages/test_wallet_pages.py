@@ -108,7 +108,7 @@ def test_given_another_tenants_organization_when_chosen_then_it_is_refused(clien
     response = client.post("/organizations/", {"organization": str(theirs.pk)})
 
     assert response.status_code == 403
-    assert "777" not in text_of(client.get(WALLET))
+    assert "£777.77" not in text_of(client.get(WALLET))
 
 
 def test_given_a_membership_that_ended_when_it_was_chosen_then_it_is_refused(client, organization):
@@ -260,6 +260,44 @@ def test_what_is_owed_is_said_and_a_debt_is_shown_as_one(client, organization, o
     assert "The balance is low" in page
 
 
+def test_what_is_owed_is_said_to_be_paid_first_only_where_it_is(client, organization, owner):
+    commit("call", 60 * 250, organization_id=organization.pk)
+    pages = (WALLET, TOP_UP, "/numbers/buy/?country=GB&number_type=local")
+    for recovers in (True, False):
+        Organization.objects.filter(pk=organization.pk).update(recovers_owed_from_topups=recovers)
+        for address in pages:
+            assert ("paid first" in text_of(client.get(address))) is recovers, address
+    # What is owed, which stays owed, is not asked for.
+    assert "Top up £25.00" in text_of(client.get(pages[-1]))
+
+
+def test_an_owner_turns_automatic_top_up_off_whatever_the_amounts(
+    client, owner, organization, settings
+):
+    Organization.objects.filter(pk=organization.pk).update(
+        auto_recharge_enabled=True, auto_recharge_amount_pence=2_500
+    )
+    settings.WALLET_MIN_TOPUP_PENCE = 5_000
+    amounts = {"threshold_pence": "10", "amount_pence": "25", "monthly_cap_pence": "500"}
+    page = "/wallet/auto-recharge/"
+    assert client.post(page, {"enabled": "on", **amounts}).status_code == 400
+    for given in (amounts, {"organization": str(organization.pk)}):
+        Organization.objects.filter(pk=organization.pk).update(auto_recharge_enabled=True)
+        assert client.post(page, given).status_code == 302
+        organization.refresh_from_db()
+        assert not organization.auto_recharge_enabled
+        assert organization.auto_recharge_amount_pence == 2_500
+    assert client.post(page, amounts | {"amount_pence": "26"}).status_code == 400
+    assert client.post(page, {"enabled": "on"}).status_code == 400
+
+
+def test_an_address_that_is_too_long_is_refused_at_its_field(client, owner):
+    sent = {"addresses": f"a@{'b' * 60}.{'c' * 60}.{'d' * 60}.{'e' * 60}.{'f' * 60}.com"}
+    refused = client.post("/wallet/e-mails/", sent)
+    assert refused.status_code == 400
+    assert "is too long for an e-mail address" in text_of(refused)
+
+
 def test_a_suspended_account_says_so(client, owner, organization):
     Organization.objects.filter(pk=organization.pk).update(status="suspended")
     assert "This account is suspended" in text_of(client.get(WALLET))
@@ -351,7 +389,7 @@ def test_another_tenants_entry_is_not_there(client, owner):
 
 def test_transactions_of_others_are_not_there(client, owner):
     OrganizationFactory(funded_pence=77_777)
-    assert "777" not in text_of(client.get(TRANSACTIONS))
+    assert "£777.77" not in text_of(client.get(TRANSACTIONS))
 
 
 # --- A forgotten password -----------------------------------------------------------------------

@@ -9,6 +9,8 @@ from wallets.locks import lock_organization
 from wallets.models import AlertRecipient, Membership, Organization
 
 MAX_ADDRESSES = 20
+# Of RFC 5321, and of the column.
+MAX_ADDRESS_LENGTH = 254
 
 
 def addresses_of(organization: Organization) -> list[str]:

@@ -6,11 +6,15 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 
 from wallets.formats import pounds
 from wallets.pricing import SECONDS_PER_MINUTE, Tariff
+
+MAX_RATE_PENCE_PER_MINUTE = 100_000
+MAX_INCREMENT_SECONDS = 3_600
 
 
 def default_rate_pence_per_minute() -> int:
@@ -86,9 +90,16 @@ class Organization(models.Model):
         default=1000,
         help_text="An effective balance below this counts as low, in pence.",
     )
-    rate_pence_per_minute = models.PositiveIntegerField(default=default_rate_pence_per_minute)
+    # Within the bounds of the settings that they begin with.
+    rate_pence_per_minute = models.PositiveIntegerField(
+        default=default_rate_pence_per_minute,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_RATE_PENCE_PER_MINUTE)],
+        help_text="In pence, from 1 to 100,000 (£1,000).",
+    )
     billing_increment_seconds = models.PositiveIntegerField(
-        default=default_billing_increment_seconds
+        default=default_billing_increment_seconds,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_INCREMENT_SECONDS)],
+        help_text="Calls are charged by so many seconds, each begun one in full; up to 3,600.",
     )
     charges_voicemail = models.BooleanField(
         default=True, help_text="Charge calls that a voicemail answered: Vapi charges them to us."
@@ -152,6 +163,13 @@ class Organization(models.Model):
             models.CheckConstraint(
                 condition=Q(rate_pence_per_minute__gt=0, billing_increment_seconds__gt=0),
                 name="organizations_tariff_positive",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    rate_pence_per_minute__lte=MAX_RATE_PENCE_PER_MINUTE,
+                    billing_increment_seconds__lte=MAX_INCREMENT_SECONDS,
+                ),
+                name="organizations_tariff_within_bounds",
             ),
             models.CheckConstraint(
                 condition=Q(status__in=["active", "suspended"]), name="organizations_status_known"

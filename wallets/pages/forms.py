@@ -8,7 +8,7 @@ from django import forms
 from django.conf import settings
 from django.core.validators import EmailValidator
 
-from wallets.alerts.recipients import MAX_ADDRESSES
+from wallets.alerts.recipients import MAX_ADDRESS_LENGTH, MAX_ADDRESSES
 from wallets.formats import pounds
 
 # Commas stand between thousands or nowhere: who writes 1,50 for one pound fifty means no 150.
@@ -19,7 +19,7 @@ _MOST_PENCE = 10**12
 
 
 class PoundsField(forms.CharField):
-    """An amount in pounds, like 50, 50.00 or £1,250; its value is in pence."""
+    """An amount in pounds, like 50, 50.00 or £1,250; its value is in pence, and None if empty."""
 
     widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"})
 
@@ -30,7 +30,10 @@ class PoundsField(forms.CharField):
         return f"{Decimal(value) / 100:.2f}" if isinstance(value, int) else value
 
     def clean(self, value: Any) -> Any:
-        found = _POUNDS.fullmatch(super().clean(value).strip())
+        text = super().clean(value).strip()
+        if not text:
+            return None
+        found = _POUNDS.fullmatch(text)
         pence = _pence(found) if found else None
         # What is more than anybody has is no amount either.
         if pence is None or pence > _MOST_PENCE:
@@ -68,6 +71,19 @@ class AutoRechargeForm(forms.Form):
         label="At most in a month", help_text="In pounds; a calendar month (UTC)."
     )
 
+    def __init__(self, data: Any, *, initial: dict[str, Any]) -> None:
+        super().__init__(data, initial=initial)
+        # Who turns it off need not say by how much: what is left empty stays as it is.
+        if data is not None and not data.get("enabled"):
+            for name in ("threshold_pence", "amount_pence", "monthly_cap_pence"):
+                self.fields[name].required = False
+
+    def clean(self) -> dict[str, Any]:
+        given: dict[str, Any] = super().clean() or self.cleaned_data
+        return {
+            name: self.initial[name] if value is None else value for name, value in given.items()
+        }
+
 
 class AddressesField(forms.CharField):
     """E-mail addresses, one on a line; its value is a list."""
@@ -79,6 +95,8 @@ class AddressesField(forms.CharField):
         for address in addresses:
             is_email = EmailValidator(f"{address!r} is no e-mail address: write one on each line.")
             is_email(address)
+            if len(address) > MAX_ADDRESS_LENGTH:
+                raise forms.ValidationError(f"{address[:40]}… is too long for an e-mail address.")
         if len(addresses) > MAX_ADDRESSES:
             raise forms.ValidationError(f"Enter at most {MAX_ADDRESSES} addresses.")
         return addresses

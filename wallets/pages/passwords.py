@@ -2,7 +2,10 @@
 address may ask for so many. Staff's are recorded as changed, like all that they do."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
+from axes.utils import reset
+from django.conf import settings
 from django.contrib.auth.views import (
     PasswordChangeView,
     PasswordResetConfirmView,
@@ -32,7 +35,11 @@ class ChangeView(_RecordedOfStaff, PasswordChangeView):
 
 
 class ConfirmView(_RecordedOfStaff, PasswordResetConfirmView):
-    pass
+    def form_valid(self, form: Any) -> HttpResponse:
+        response = super().form_valid(form)
+        # Wrong passwords from before the new one keep its owner out no longer.
+        reset(username=form.user.get_username())
+        return response
 
 
 class ResetView(PasswordResetView):
@@ -41,4 +48,7 @@ class ResetView(PasswordResetView):
             throttles.count(throttles.RESETS_PER_ADDRESS, address(self.request) or "")
         except Throttled as throttled:
             return too_many(self.request, throttled)
+        # Not by the name that it was asked under, which whoever asks for somebody else chooses.
+        site = urlsplit(settings.SITE_URL)
+        self.extra_email_context = {"protocol": site.scheme, "domain": site.netloc}
         return super().form_valid(form)

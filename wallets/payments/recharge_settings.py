@@ -52,7 +52,14 @@ def configure(
     organization = lock_organization(organization_id)
     if monthly_cap_pence is None:
         monthly_cap_pence = max(organization.auto_recharge_monthly_cap_pence, amount_pence)
-    if problems := _problems(amount_pence, threshold_pence, monthly_cap_pence):
+    wanted = (amount_pence, threshold_pence, monthly_cap_pence)
+    # What was allowed once, and is no more, must not keep anybody from turning it off.
+    is_only_turned_off = not enabled and wanted == (
+        organization.auto_recharge_amount_pence,
+        organization.auto_recharge_threshold_pence,
+        organization.auto_recharge_monthly_cap_pence,
+    )
+    if not is_only_turned_off and (problems := _problems(*wanted)):
         raise SettingsNotAllowed(problems)
     profile = PaymentProfile.objects.filter(pk=organization.pk).first()
     if enabled and (profile is None or not profile.has_payment_method):

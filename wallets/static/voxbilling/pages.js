@@ -20,9 +20,16 @@ function tick() {
 
 setInterval(tick, 250);
 
-// Figures that no longer refresh must not look as if they did.
-function showWhether(isCurrent) {
-  document.getElementById("stale").hidden = isCurrent;
-}
+// Figures that no longer refresh must not look as if they did. Each part of a page is asked for at an
+// address of its own: one that is answered says nothing of another.
+const unanswered = new Set();
 
-document.addEventListener("htmx:afterRequest", (event) => showWhether(event.detail.successful));
+document.addEventListener("htmx:afterRequest", (event) => {
+  const { pathInfo, requestConfig, successful, xhr } = event.detail;
+  if (requestConfig.verb !== "get") return;
+  const address = new URL(pathInfo.requestPath, location).pathname;
+  // What was answered with a refusal was reached.
+  if (successful || (xhr.status >= 400 && xhr.status < 500)) unanswered.delete(address);
+  else unanswered.add(address);
+  document.getElementById("stale").hidden = unanswered.size === 0;
+});
