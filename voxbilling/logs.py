@@ -11,7 +11,7 @@ import structlog
 import structlog.tracebacks
 
 from voxbilling import error_reports
-from voxbilling.redaction import redact_names, redact_text
+from voxbilling.redaction import redact, redact_json, redact_names, redact_text
 
 # Without the values of local variables: they hold control URLs and callers' words.
 _TRACEBACK = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
@@ -48,8 +48,9 @@ def _redact_names(_logger: Any, _method: str, event: MutableMapping[str, Any]) -
     return redact_names(event)
 
 
-def _redact_line(_logger: Any, _method: str, line: str) -> str:
-    return redact_text(line)
+def _redact_values(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
+    # As they are before JSON writes their quotes and letters in its own way.
+    return {name: redact(value) for name, value in event.items()}
 
 
 def configure(*, json: bool) -> None:
@@ -62,12 +63,18 @@ def configure(*, json: bool) -> None:
         _redact_names,
     ]
     renderer: list[Any] = (
-        [structlog.processors.ExceptionRenderer(_TRACEBACK), structlog.processors.JSONRenderer()]
+        [
+            structlog.processors.ExceptionRenderer(_TRACEBACK),
+            _redact_values,
+            structlog.processors.JSONRenderer(),
+            lambda _logger, _method, line: redact_json(line),
+        ]
         if json
         else [
             structlog.dev.ConsoleRenderer(
                 colors=False, exception_formatter=structlog.dev.plain_traceback
-            )
+            ),
+            lambda _logger, _method, line: redact_text(line),
         ]
     )
     logging.config.dictConfig(
@@ -81,7 +88,6 @@ def configure(*, json: bool) -> None:
                     "processors": [
                         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                         *renderer,
-                        _redact_line,
                     ],
                 }
             },

@@ -24,20 +24,33 @@ _SHAPES: list[tuple[re.Pattern[str], str]] = [
     # JSON Web Tokens, Stripe's keys, the tokens of Django's links to set a password.
     (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"), REDACTED),
     (re.compile(r"\b(sk|rk|whsec)_\w{6,}"), REDACTED),
+    (re.compile(r"\b(?:pi|seti|cs)_\w+_secret_\w+"), REDACTED),
+    # Control addresses, also without their scheme.
+    (re.compile(r"(?<![:\w])//([\w-]+(?:\.[\w-]+)+)/[^\s\"'\\<>)]+"), r"//\1/…"),
     (re.compile(r"\b[0-9a-z]{6,7}-[0-9a-f]{32}\b"), REDACTED),
     (
         re.compile(
-            r"\b([\w-]*(?:secret|token|passw(?:or)?d|signature|api[_-]?key))"
+            r"\b([\w-]*(?:secret|token|passw(?:or)?d|signature|authorization|api[_-]?key))"
             r"(\\*[\"']?\s*[=:]\s*\\*[\"']?)(?!\[redacted\])[^\s\"'\\,&;)}\]]+",
             re.I,
         ),
         rf"\1\2{REDACTED}",
     ),
-    # PostgreSQL shows the row that it refuses.
-    (re.compile(r"Failing row contains \((?:\\.|[^\n\"\\])*"), "Failing row contains [redacted]"),
-    (re.compile(r"(?:\+|%2B)\d{8,15}\b"), "[phone number]"),
+    (re.compile(r"(?:\+|%2B)\(?\d(?:[ .()-]{0,2}\d){6,16}\b"), "[phone number]"),
+    # As people write them without a plus: from abroad, and in the United Kingdom.
+    (re.compile(r"(?<![\w.:+/-])00[1-9]\d{8,13}\b"), "[phone number]"),
+    (
+        re.compile(r"(?<![\w.:+/-])0[1-9](?:\d{8,9}|\d{2,3} \d{3} ?\d{3,4}|\d \d{4} \d{4})\b"),
+        "[phone number]",
+    ),
     (re.compile(r"[\w.+%-]+@[\w-]+(?:\.[\w-]+)+"), "[address]"),
 ]
+# PostgreSQL shows the row that it refuses: to the end of the line.
+_ROW = re.compile(r"Failing row contains \([^\n]*")
+# Within JSON, to the end of its text: the next quote that no backslash stands before.
+_ROW_IN_JSON = re.compile(r"Failing row contains \((?:\\.|[^\n\"\\])*")
+_NO_ROW = f"Failing row contains {REDACTED}"
+
 # Addresses can be secrets in themselves: control URLs, pages of Stripe's, links to set a password.
 _URL = re.compile(r"\b(?:https?|wss?)://[^\s\"'\\<>)]+", re.I)
 # What is shorter would be found in words that are no secrets.
@@ -56,6 +69,15 @@ def keep_secret(values: Iterable[str]) -> None:
 
 def redact_text(text: str) -> str:
     """The text without secrets, and without anything but the host of a web address."""
+    return _without_shapes(_ROW.sub(_NO_ROW, text))
+
+
+def redact_json(text: str) -> str:
+    """A line of JSON without what `redact` did not find in its values before; it stays JSON."""
+    return _without_shapes(_ROW_IN_JSON.sub(_NO_ROW, text))
+
+
+def _without_shapes(text: str) -> str:
     if _own_secrets is not None:
         text = _own_secrets.sub(REDACTED, text)
     text = _URL.sub(lambda found: _host_only(found.group()), text)

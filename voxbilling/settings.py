@@ -22,7 +22,21 @@ from voxbilling.environment import PROJECT_DIR, data_dir, read_dotenv
 read_dotenv()
 env = environ.Env()
 
-DEBUG = env.bool("DEBUG", default=False)
+_SHORTEST_TOKEN = 16
+_YES, _NO = {"1", "true", "yes", "y", "on", "ok"}, {"0", "false", "no", "n", "off"}
+
+
+def _yes_or_no(name: str, *, default: bool) -> bool:
+    """A variable that is blank counts as one that is not set."""
+    text = env.str(name, default="").strip().lower()
+    if not text:
+        return default
+    if text not in _YES | _NO:
+        raise ImproperlyConfigured(f"{name} is {text!r}: make it 1 or 0.")
+    return text in _YES
+
+
+DEBUG = _yes_or_no("DEBUG", default=False)
 
 
 def _names(name: str) -> list[str]:
@@ -38,6 +52,21 @@ def _whole_number(name: str, default: int, lowest: int, highest: int) -> int:
             f"{name} is {text!r}: make it a whole number from {lowest} to {highest}."
         )
     return int(text)
+
+
+def _sids(name: str) -> dict[str, str]:
+    """Twilio's ids by what they are for."""
+    pairs = [pair.partition("=") for pair in _names(name)]
+    if not all(key.strip() and value.strip() for key, _, value in pairs):
+        raise ImproperlyConfigured(
+            f"{name} must be pairs of a country with a kind and an id of Twilio's, like "
+            "GB-local=BU0123456789,GB-mobile=BU9876543210."
+        )
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _address(name: str, default: str) -> str:
+    return env.str(name, default="").strip().rstrip("/") or default
 
 
 def _rate(name: str, default: str) -> Decimal:
@@ -58,21 +87,21 @@ SECRET_KEY_FALLBACKS = _names("SECRET_KEY_FALLBACKS")
 DATABASE_URL = env.str("DATABASE_URL", default="")
 REDIS_URL = env.str("REDIS_URL", default="")
 ALLOWED_HOSTS = _names("ALLOWED_HOSTS") or (["127.0.0.1", "localhost"] if DEBUG else [])
-VAPI_API_KEY = env.str("VAPI_API_KEY", default="")
-VAPI_API_URL = env.str("VAPI_API_URL", default="https://api.vapi.ai")
+VAPI_API_KEY = env.str("VAPI_API_KEY", default="").strip()
+VAPI_API_URL = _address("VAPI_API_URL", "https://api.vapi.ai")
 # Several secrets may be valid at once, so that a new one can be rolled out before the old one goes.
 VAPI_WEBHOOK_SECRETS = _names("VAPI_WEBHOOK_SECRETS")
 VAPI_WEBHOOK_HMAC_SECRETS = _names("VAPI_WEBHOOK_HMAC_SECRETS")
-TWILIO_ACCOUNT_SID = env.str("TWILIO_ACCOUNT_SID", default="")
-TWILIO_AUTH_TOKEN = env.str("TWILIO_AUTH_TOKEN", default="")
-TWILIO_API_URL = env.str("TWILIO_API_URL", default="https://api.twilio.com")
+TWILIO_ACCOUNT_SID = env.str("TWILIO_ACCOUNT_SID", default="").strip()
+TWILIO_AUTH_TOKEN = env.str("TWILIO_AUTH_TOKEN", default="").strip()
+TWILIO_API_URL = _address("TWILIO_API_URL", "https://api.twilio.com")
 # What some countries ask for, by country and kind: GB-local=BU…,GB-mobile=BU….
-TWILIO_BUNDLE_SIDS: dict[str, str] = env.dict("TWILIO_BUNDLE_SIDS", default={})
-TWILIO_ADDRESS_SIDS: dict[str, str] = env.dict("TWILIO_ADDRESS_SIDS", default={})
+TWILIO_BUNDLE_SIDS = _sids("TWILIO_BUNDLE_SIDS")
+TWILIO_ADDRESS_SIDS = _sids("TWILIO_ADDRESS_SIDS")
 
 STRIPE_SECRET_KEY = env.str("STRIPE_SECRET_KEY", default="").strip()
 STRIPE_WEBHOOK_SECRET = env.str("STRIPE_WEBHOOK_SECRET", default="").strip()
-STRIPE_API_URL = env.str("STRIPE_API_URL", default="").strip() or "https://api.stripe.com"
+STRIPE_API_URL = _address("STRIPE_API_URL", "https://api.stripe.com")
 EMAIL_URL = env.str("EMAIL_URL", default="").strip()
 # Where customers reach the site: the beginning of links in e-mails, and of where Stripe's pages
 # send them back to.
@@ -90,6 +119,11 @@ except BadDsn:
 
 # Whoever sends it as a bearer token may read /metrics; without it, nobody may.
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="").strip()
+if 0 < len(METRICS_TOKEN) < _SHORTEST_TOKEN and not DEBUG:
+    raise ImproperlyConfigured(
+        f"METRICS_TOKEN is shorter than {_SHORTEST_TOKEN} characters, and could be guessed: make "
+        "one with `openssl rand -hex 32`."
+    )
 
 # The servers and the key are needed in every mode; DEBUG only waives what it has a stand-in for.
 _needed = {"SECRET_KEY": SECRET_KEY, "DATABASE_URL": DATABASE_URL, "REDIS_URL": REDIS_URL}
@@ -122,6 +156,11 @@ for _name, (_url, _beginnings) in _schemes.items():
     if not DEBUG and not _url.startswith(_beginnings):
         raise ImproperlyConfigured(f"{_name} must begin with one of {', '.join(_beginnings)}.")
 
+_no_hosts = [host for host in ALLOWED_HOSTS if "/" in host]
+if _no_hosts:
+    raise ImproperlyConfigured(
+        f"ALLOWED_HOSTS names {_no_hosts[0]!r}: write hosts only, like billing.example.com."
+    )
 if not SITE_URL:
     # A name that stands for many, like `.example.com` or `*`, is no address.
     if not DEBUG and ALLOWED_HOSTS[0].startswith((".", "*")):
@@ -231,7 +270,14 @@ TEMPLATES = [
     },
 ]
 
-_database: dict[str, Any] = env.db_url_config(DATABASE_URL)
+try:
+    _database: dict[str, Any] = env.db_url_config(DATABASE_URL)
+except ValueError:
+    # Without the password that it has.
+    raise ImproperlyConfigured(
+        "DATABASE_URL is no address of a server: make it one like "
+        "postgresql://user:password@db.example.com:5432/voxbilling."
+    ) from None
 _database["CONN_MAX_AGE"] = 0
 # The pool tries a connection before it gives it out: those from before a restart of the database
 # would each fail the first message that they serve.
@@ -414,4 +460,4 @@ USD_TO_GBP_RATE = _rate("USD_TO_GBP_RATE", "0.79")
 # How long messages are kept that were processed.
 WEBHOOK_EVENT_RETENTION_DAYS = _whole_number("WEBHOOK_EVENT_RETENTION_DAYS", 90, 1, 3_650)
 # Calls that ended through a fault of Vapi's own are not charged (external fault, not the caller's).
-WAIVE_VAPI_FAULTS = env.bool("WAIVE_VAPI_FAULTS", default=True)
+WAIVE_VAPI_FAULTS = _yes_or_no("WAIVE_VAPI_FAULTS", default=True)

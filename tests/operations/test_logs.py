@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -27,7 +28,7 @@ from tests.log_capture import lines_of, logged
 from tests.webhooks.fixtures import SECRET, START
 from tests.webhooks.vapi_payloads import VapiCall, encoded
 from voxbilling import logs, redaction
-from voxbilling.redaction import redact, redact_text
+from voxbilling.redaction import redact, redact_json, redact_text
 from webhooks import inbox
 
 pytestmark = pytest.mark.django_db
@@ -207,6 +208,9 @@ TEXTS = [
     f"eyJhbGciOiJIUzI1NiJ9.eyJ1c2VyIjoiMSJ9.{CANARY}",
     f"new row violates; DETAIL:  Failing row contains (1, {CANARY}, null).",
     f"{CANARY}@example.com was refused",
+    f"Authorization: {CANARY}",
+    f"pi_3Oabc_secret_{CANARY}",
+    f"no answer from //phone.vapi.ai/{CANARY}/control",
 ]
 
 
@@ -214,13 +218,33 @@ TEXTS = [
 def test_a_secret_is_known_by_its_shape(text):
     assert CANARY in text
     assert CANARY not in redact_text(text)
-    assert CANARY not in redact_text(json.dumps({"event": text}))
-    json.loads(redact_text(json.dumps({"event": text, "next": 1})))
+    assert CANARY not in redact_json(json.dumps({"event": text}))
+    json.loads(redact_json(json.dumps({"event": text, "next": 1})))
 
 
-@pytest.mark.parametrize("number", ["+447700900123", "%2B447700900123"])
+@pytest.mark.parametrize(
+    "number",
+    [
+        *("+447700900123", "%2B447700900123", "07700 900123", "07700900123", "020 7946 0001"),
+        *("00447700900123", "+44 20 7946 0001", "+44 (20) 7946 0001", "+1-202-555-0143"),
+    ],
+)
 def test_a_callers_number_is_nobodys_business(number):
-    assert "7700900" not in redact_text(f"no answer from {number}, tried twice")
+    for text in (f"no answer from {number}, tried twice", f"({number})", number):
+        assert not set(re.findall("[0-9]{3,}", redact_text(text))), redact_text(text)
+
+
+def test_a_refused_row_is_shown_to_nobody_whatever_it_holds(log):
+    row = f'(1, Clinic "{CANARY}" of {CANARY}, 07700 900123, {{"a": "\\"{CANARY}"}}).'
+    error = ValueError(f"new row\nDETAIL:  Failing row contains {row}\nHINT: mend it")
+    assert CANARY not in redact_text(str(error))
+    assert "HINT: mend it" in redact_text(str(error))
+    try:
+        raise error
+    except ValueError:
+        structlog.get_logger("x").exception("refused", row=str(error))
+    assert CANARY not in log.getvalue()
+    assert lines_of(log)[0]["event"] == "refused"
 
 
 @pytest.mark.parametrize(
@@ -231,17 +255,21 @@ def test_a_callers_number_is_nobodys_business(number):
         "GET /api/vapi/webhook/health",
         "https://api.vapi.ai answered 500",
         "the token is not valid or has expired",
+        "0.25 s, 20260302, 1100, £1,234,567.89, 0198c0de7c1a70008000",
+        "sweep //2 of 10/20",
     ],
 )
 def test_what_is_no_secret_stays(text):
     assert redact_text(text) == text
 
 
-def test_the_deployments_own_secrets_are_known_wherever_they_stand():
-    redaction.keep_secret(["the-key-of-this-deployment", "short"])
+def test_the_deployments_own_secrets_are_known_wherever_they_stand(log):
+    redaction.keep_secret(["the-key-of-this-deployment", "short", 'pass"wörd\\1'])
     try:
         assert redact_text("xthe-key-of-this-deploymentx") == "x[redacted]x"
         assert redact_text("shortly") == "shortly"
+        structlog.get_logger("x").warning("refused", by='x pass"wörd\\1 x')
+        assert lines_of(log)[0]["by"] == "x [redacted] x"
     finally:
         redaction.keep_secret([])
 

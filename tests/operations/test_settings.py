@@ -78,13 +78,44 @@ def test_what_is_missing_stops_the_start_and_is_named(missing, named):
         ("USD_TO_GBP_RATE", "0"),
         ("SENTRY_DSN", "sentry.example.com"),
         ("WEBHOOK_EVENT_RETENTION_DAYS", "0"),
+        ("WAIVE_VAPI_FAULTS", "ja"),
+        ("DEBUG", "maybe"),
+        ("VAPI_API_KEY", " "),
+        ("TWILIO_AUTH_TOKEN", " "),
+        ("ALLOWED_HOSTS", "https://billing.example.com"),
+        ("METRICS_TOKEN", "x"),
+        ("TWILIO_BUNDLE_SIDS", "GB-local"),
+        ("TWILIO_ADDRESS_SIDS", "GB="),
+        ("DATABASE_URL", "postgresql://user:a-real-one@db.example.com:port/voxbilling"),
     ],
 )
 def test_a_value_that_cannot_be_stops_the_start_and_is_named(name, value):
     stopped = start("-c", IMPORT, **{name: value})
 
     assert stopped.returncode != 0
-    assert name in stopped.stderr.strip().splitlines()[-1]
+    last_line = stopped.stderr.strip().splitlines()[-1]
+    assert last_line.startswith("django.core.exceptions.ImproperlyConfigured: ")
+    assert name in last_line
+    assert "a-real-one" not in last_line
+
+
+def test_what_is_blank_is_as_if_it_were_not_there():
+    """Compose passes on what .env leaves empty."""
+    names = ["WAIVE_VAPI_FAULTS", "DEBUG", "VAPI_API_URL", "TWILIO_API_URL", "STRIPE_API_URL"]
+    names += ["METRICS_TOKEN", "TWILIO_BUNDLE_SIDS"]
+    shown = "; ".join(f"print(s.{name})" for name in names)
+    started = start("-c", f"import voxbilling.settings as s; {shown}", **dict.fromkeys(names, ""))
+
+    assert started.stdout.split() == [
+        *("True", "False", "https://api.vapi.ai", "https://api.twilio.com"),
+        *("https://api.stripe.com", "{}"),
+    ], started.stderr
+
+
+@pytest.mark.parametrize(("word", "meant"), [("1", True), ("True", True), ("off", False)])
+def test_a_switch_is_read_as_it_is_written(word, meant):
+    show = "import voxbilling.settings as s; print(s.WAIVE_VAPI_FAULTS)"
+    assert start("-c", show, WAIVE_VAPI_FAULTS=word).stdout.strip() == str(meant)
 
 
 def test_blank_numbers_are_defaults_and_blanks_in_lists_are_dropped():
