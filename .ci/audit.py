@@ -1,16 +1,20 @@
 """Are there known vulnerabilities in the packages that production installs?
 
-Exit code 1 if there are. Where the service that knows them cannot be reached, a line says that they
-were not looked for, and the check goes on.
+Exit code 1 if there are, or if it cannot be told. Where the service that knows them cannot be
+reached, or knows none of the packages, a line says that they were not looked for, and the check
+goes on.
 """
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 REQUIREMENTS = Path(__file__).parents[1] / "requirements.txt"
 LONGEST_SECONDS = 60
+# What pip-audit says of a service that it cannot reach.
+UNREACHED = re.compile(r"connection|connect to|timed? ?out|max retries|unreachable|resol", re.I)
 
 
 def main() -> int:
@@ -27,7 +31,11 @@ def main() -> int:
     except subprocess.TimeoutExpired:
         return left_out(f"it took more than {LONGEST_SECONDS} seconds")
     except (ValueError, KeyError, TypeError):
-        return left_out((done.stderr.strip().splitlines() or ["no answer"])[-1])
+        why = done.stderr.strip() or "pip-audit said nothing"
+        if UNREACHED.search(why):
+            return left_out(why.splitlines()[-1])
+        print(f"The packages could not be audited. {why}")
+        return 1
     return judge(packages)
 
 
@@ -43,8 +51,14 @@ def judge(packages: list[dict]) -> int:
         print("Raise these packages in pyproject.toml, and run `make lock`.")
         return 1
     skipped = [package["name"] for package in packages if "skip_reason" in package]
-    if skipped or not packages:
-        return left_out(f"{len(skipped)} of {len(packages)} packages could not be looked up")
+    if not packages:
+        print(f"{REQUIREMENTS.name} names no packages: run `make lock`.")
+        return 1
+    if len(skipped) == len(packages):
+        return left_out(f"none of the {len(packages)} packages could be looked up")
+    if skipped:
+        print(f"These packages could not be looked up: {', '.join(skipped)}.")
+        return 1
     print(f"No known vulnerability in {len(packages)} packages.")
     return 0
 

@@ -58,17 +58,21 @@ def authorize(
     """
     locked = lock_call(reference)
     if locked is None:
+        AUTHORIZATIONS.add("refused")
         return replace(NOBODY_PAYS, answer=_refusal(NOT_SET_UP))
     call = locked.call
     if call.authorization_answer is not None:
         return _outcome(call, "A repeated request: answered as before.", call.authorization_answer)
     if _is_too_old(sent_at, received_at):
+        AUTHORIZATIONS.add("refused")
         return _outcome(call, "Not authorized: the request is too old.", _refusal(CANNOT_PAY))
     if call.is_over or call.end_ordered_at is not None:
+        AUTHORIZATIONS.add("refused")
         return _outcome(call, "Not authorized: the call is over.", _refusal(CANNOT_PAY))
 
     assistant = call.phone_number.assistant if call.phone_number else None
     if assistant is None:
+        AUTHORIZATIONS.add("refused")
         call.add_attention("The number has no assistant, so its calls are refused.")
         return _refuse(locked, "The number has no assistant.", NOT_SET_UP)
     call.assistant = assistant

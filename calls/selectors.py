@@ -320,12 +320,13 @@ class CallFigures:
     """What those who watch a deployment ask of its calls.
 
     Latencies are the seconds from when a call's money ended to when the call ended, below 0 if it
-    ended before; of the calls that were ended by us in the last hour, None if none was. What
-    those calls cost beyond their money is the overrun.
+    ended before; of the calls that were ended by us in the last hour, None if none was. What all
+    calls that ended in it cost beyond their money is the overrun, whether we saw it end or not.
     """
 
     live: int
     being_ended: int
+    oldest_end_ordered_at: datetime | None
     to_review: int
     oldest_to_review_ended_at: datetime | None
     awaiting_report: int
@@ -336,26 +337,26 @@ class CallFigures:
     end_latency_p99_seconds: float | None
 
 
-_END_LATENCIES = """
-SELECT count(*),
+_ENDS = """
+SELECT count(late),
     coalesce(sum(uncollected_pence), 0)::bigint,
     percentile_cont(0.5) WITHIN GROUP (ORDER BY late),
     percentile_cont(0.99) WITHIN GROUP (ORDER BY late)
 FROM (
     SELECT extract(epoch FROM ended_at - money_ended_at)::float8 AS late, uncollected_pence
     FROM calls
-    WHERE ended_at >= %s AND money_ended_at IS NOT NULL
-) AS ended_by_us
+    WHERE ended_at >= %s
+) AS ended
 """
 
 
 def call_figures() -> CallFigures:
     """The figures as they are now; each is counted by an index of the few rows that it is about."""
     with connection.cursor() as cursor:
-        cursor.execute(_END_LATENCIES, [timezone.now() - timedelta(hours=1)])
+        cursor.execute(_ENDS, [timezone.now() - timedelta(hours=1)])
         ended_by_us, overrun_pence, p50, p99 = cursor.fetchone()
     live = Call.objects.filter(ended_at=None, announced_by_vapi=True).aggregate(
-        all=Count("pk"), being_ended=Count("end_ordered_at")
+        all=Count("pk"), being_ended=Count("end_ordered_at"), ordered=Min("end_ordered_at")
     )
     to_review = Call.objects.exclude(review_reason="").aggregate(
         all=Count("pk"), oldest=Min("ended_at")
@@ -363,6 +364,7 @@ def call_figures() -> CallFigures:
     return CallFigures(
         live=live["all"],
         being_ended=live["being_ended"],
+        oldest_end_ordered_at=live["ordered"],
         to_review=to_review["all"],
         oldest_to_review_ended_at=to_review["oldest"],
         awaiting_report=Call.objects.filter(

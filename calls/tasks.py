@@ -4,6 +4,7 @@ import structlog
 from celery import shared_task
 
 from calls import ends, live, reconciliation, upstream, vapi_scan
+from voxbilling.heartbeat import ended_well
 
 logger = structlog.get_logger(__name__)
 
@@ -36,7 +37,7 @@ def settle_missing_reports() -> int:
 @shared_task
 def scan_vapi_calls() -> int:
     """Bill the calls that no message told of; returns how many."""
-    return vapi_scan.scan()
+    return ended_well(vapi_scan.scan())
 
 
 @shared_task

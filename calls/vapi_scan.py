@@ -32,16 +32,18 @@ REQUESTS_PER_SWEEP = 20
 LEASE = timedelta(minutes=3)
 
 
-def scan() -> int:
+def scan() -> int | None:
     """Read Vapi's list on, and bill the calls that are not billed; returns how many those were.
+
+    None if the list could not be read, or Vapi is left alone for now.
 
     Bounded, and resumed by the next sweep. Safe to run twice at once: each call is settled once.
     """
     reading = _take_reading()
     if reading is None:
-        return 0
+        return None if reconciliation.is_quiet() else 0
     end = timezone.now() - REPORTS_COME_FIRST
-    billed = 0
+    billed, is_read = 0, True
     try:
         for page in pages(
             updated_from=reading.scan_from, updated_to=end, most_requests=REQUESTS_PER_SWEEP
@@ -54,10 +56,11 @@ def scan() -> int:
             read_to = max(end - OVERLAP, reading.scan_from) if is_last else page.until
             VapiReading.objects.update(scan_from=read_to)
     except VapiRequestFailed as failure:
+        is_read = False
         logger.warning("vapi_list_not_read", reason=str(failure))
         reconciliation.heed(failure)
     VapiReading.objects.update(scanning_until=None)
-    return billed
+    return billed if is_read else None
 
 
 def _take_reading() -> VapiReading | None:

@@ -6,6 +6,7 @@ a process that is killed takes its last ones with it. They are for those who wat
 nothing depends on them.
 """
 
+import itertools
 import json
 import os
 import threading
@@ -13,6 +14,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache, wraps
 from multiprocessing.util import Finalize
@@ -39,12 +41,14 @@ _SUM, _COUNT = "sum", "count"
 class Durations:
     """How often something was done, and how many seconds it took, by its labels.
 
-    The values of labels come from a fixed set: each combination is kept for ever.
+    The values of labels come from a fixed set: each combination is kept for ever. Those of `always`
+    are told as 0 before anything was counted.
     """
 
     name: str
     meaning: str
     labels: tuple[str, ...]
+    always: tuple[tuple[str, ...], ...] = ()
 
     def observe(self, seconds: float, *values: str) -> None:
         bucket = next((str(bound) for bound in BUCKETS_SECONDS if seconds <= bound), "+Inf")
@@ -58,6 +62,7 @@ class Occurrences:
     name: str
     meaning: str
     labels: tuple[str, ...]
+    always: tuple[tuple[str, ...], ...] = ()
 
     def add(self, *values: str) -> None:
         _process.add({(self.name, values, _COUNT): 1})
@@ -69,12 +74,16 @@ LEDGER_COMMANDS = Durations(
     ("command", "outcome"),
 )
 AUTHORIZATIONS = Occurrences(
-    "call_authorizations", "Decisions whether a call of Vapi's may begin or go on.", ("outcome",)
+    "call_authorizations",
+    "Decisions whether a call of Vapi's may begin or go on.",
+    ("outcome",),
+    (("authorized",), ("refused",)),
 )
 WEBHOOK_ANSWERS = Durations(
     "webhook_answer_seconds",
     "Webhooks by address and status, and how long their senders waited.",
     ("endpoint", "status"),
+    tuple(itertools.product(("vapi", "status-check", "stripe"), ("200", "401", "500", "503"))),
 )
 WEBHOOK_MESSAGES = Durations(
     "webhook_message_seconds",
@@ -82,7 +91,7 @@ WEBHOOK_MESSAGES = Durations(
     ("source", "type"),
 )
 WEBHOOK_FAILURES = Occurrences(
-    "webhook_failures", "Attempts to process a message that went wrong.", ()
+    "webhook_failures", "Attempts to process a message that went wrong.", (), ((),)
 )
 ALL: tuple[Durations | Occurrences, ...] = (
     LEDGER_COMMANDS,
@@ -92,7 +101,19 @@ ALL: tuple[Durations | Occurrences, ...] = (
     WEBHOOK_FAILURES,
 )
 
+_is_rehearsal: ContextVar[bool] = ContextVar("is_rehearsal", default=False)
+
 _Field = tuple[str, tuple[str, ...], str]
+
+
+@contextmanager
+def uncounted() -> Iterator[None]:
+    """For what is tried and rolled back: nothing that happens in the block is counted."""
+    before = _is_rehearsal.set(True)
+    try:
+        yield
+    finally:
+        _is_rehearsal.reset(before)
 
 
 @contextmanager
@@ -138,6 +159,8 @@ class _Process:
         self._thread: threading.Thread | None = None
 
     def add(self, differences: dict[_Field, float]) -> None:
+        if _is_rehearsal.get():
+            return
         with self._lock:
             for field, difference in differences.items():
                 self._waiting[field] += difference

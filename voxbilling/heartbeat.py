@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import structlog
+from celery.exceptions import Ignore
 from django.core.cache import cache
 
 from voxbilling.valkey import UNREACHABLE
@@ -38,6 +39,17 @@ def published(task: str) -> None:
 
 def finished(task: str) -> None:
     _record({_finished(task): time.time()})
+
+
+def ended_well(result: int | None) -> int:
+    """What a sweep did, if it could do its work.
+
+    Raises Celery's Ignore for None: then the sweep is not recorded as finished, and those who watch
+    see it grow old. It is no error of ours, which the log would have each time.
+    """
+    if result is None:
+        raise Ignore
+    return result
 
 
 def read(tasks: Iterable[str]) -> Heartbeat:

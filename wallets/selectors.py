@@ -7,8 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Exists, Min, OuterRef, Q, Sum
-from django.utils import timezone
+from django.db.models import Count, Exists, Min, OuterRef, Q, Sum
 
 from voxbilling.api.pages import Cursor, Page, page_of
 from wallets.errors import OrganizationNotFound
@@ -104,17 +103,26 @@ class WalletFigures:
     held_pence: int
     oldest_hold_made_at: datetime | None
     alerts_waiting: int
+    oldest_alert_raised_at: datetime | None
+    alerts_given_up: int
     topups_processing: int
 
 
 def wallet_figures() -> WalletFigures:
     sums = Organization.objects.aggregate(owed=Sum("owed_pence"), held=Sum("reserved_pence"))
     active = CreditReservation.objects.filter(status=CreditReservation.Status.ACTIVE)
+    alerts = Alert.objects.filter(status=Alert.Status.PENDING).aggregate(
+        all=Count("pk"), oldest=Min("created_at")
+    )
     return WalletFigures(
         owed_pence=sums["owed"] or 0,
         held_pence=sums["held"] or 0,
         oldest_hold_made_at=active.aggregate(oldest=Min("created_at"))["oldest"],
-        alerts_waiting=Alert.objects.filter(next_attempt_at__lte=timezone.now()).count(),
+        alerts_waiting=alerts["all"],
+        oldest_alert_raised_at=alerts["oldest"],
+        alerts_given_up=Alert.objects.filter(
+            status__in=[Alert.Status.FAILED, Alert.Status.NOBODY]
+        ).count(),
         topups_processing=TopUp.objects.filter(
             status=TopUp.Status.PROCESSING, status__in=TopUp.IN_FLIGHT
         ).count(),

@@ -21,15 +21,16 @@ PAGES_PER_SWEEP = 10
 LEASE = timedelta(minutes=15)
 
 
-def fetch_missed_events() -> int:
+def fetch_missed_events() -> int | None:
     """Receive the events that Stripe could not deliver; returns how many it listed.
 
+    None if it could not be asked.
     Bounded, and resumed by the next sweep. What was received before changes nothing.
     """
     reading = _take_reading()
     if reading is None:
         return 0
-    listed = 0
+    listed, is_read = 0, True
     try:
         for _ in range(PAGES_PER_SWEEP):
             events = stripe_client.list_undelivered_events(
@@ -49,9 +50,10 @@ def fetch_missed_events() -> int:
         logger.warning("stripe_events_not_read", reason=str(refusal))
         StripeReading.objects.update(after_event_id="")
     except stripe_client.PaymentError as error:
+        is_read = False
         logger.warning("stripe_events_not_read", reason=str(error))
     StripeReading.objects.update(reading_until=None)
-    return listed
+    return listed if is_read else None
 
 
 def _take_reading() -> StripeReading | None:

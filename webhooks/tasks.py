@@ -3,6 +3,7 @@
 import structlog
 from celery import shared_task
 
+from voxbilling.heartbeat import ended_well
 from webhooks import inbox, missed_events, purge
 
 logger = structlog.get_logger(__name__)
@@ -17,7 +18,7 @@ def retry_webhook_events() -> int:
 @shared_task
 def fetch_missed_events() -> int:
     """Receive the events that Stripe could not deliver; returns how many it listed."""
-    return missed_events.fetch_missed_events()
+    return ended_well(missed_events.fetch_missed_events())
 
 
 @shared_task

@@ -226,12 +226,12 @@ def test_given_an_outage_when_the_list_is_read_then_it_is_read_on_from_where_it_
     clock.at(80)
     vapi_api.shows_ended(call, after(10), after(71))
     vapi_api.fails_with = DOWN
-    assert scan(clock, 161) == 0
+    assert scan(clock, 161) is None
     assert reading().scan_from == START
     vapi_api.fails_with = VapiBusy(retry_after_seconds=120)
-    assert scan(clock, 221) == 0
+    assert scan(clock, 221) is None
     vapi_api.fails_with = None
-    assert scan(clock, 340) == 0
+    assert scan(clock, 340) is None
     assert scan(clock, 341) == 1
 
 

@@ -26,22 +26,60 @@ def test_without_one_the_check_goes_on(capsys):
     assert "No known vulnerability in 1 packages." in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("packages", [[GOOD, NOT_SEEN], []])
-def test_packages_that_could_not_be_looked_up_are_not_called_good(packages, capsys):
-    assert audit.judge(packages) == 0
+def test_a_service_that_knows_no_package_is_not_taken_for_a_good_word(capsys):
+    assert audit.judge([NOT_SEEN, NOT_SEEN]) == 0
     said = capsys.readouterr().out
-    assert "left out" in said
+    assert "left out: none of the 2 packages could be looked up" in said
     assert "No known" not in said
 
 
-@pytest.mark.parametrize("outcome", ["no json", "", subprocess.TimeoutExpired("pip-audit", 1)])
-def test_a_service_that_is_not_reached_does_not_stop_the_check(outcome, capsys, monkeypatch):
-    def run(command, **_):
-        if isinstance(outcome, Exception):
-            raise outcome
-        return subprocess.CompletedProcess(command, 1, stdout=outcome, stderr="")
+@pytest.mark.parametrize("packages", [[GOOD, NOT_SEEN], []])
+def test_what_could_not_be_told_fails_the_check(packages, capsys):
+    assert audit.judge(packages) == 1
+    assert "No known" not in capsys.readouterr().out
 
-    monkeypatch.setattr(audit.subprocess, "run", run)
 
+@pytest.fixture
+def answers(monkeypatch):
+    def answer(outcome, stderr=""):
+        def run(command, **_):
+            if isinstance(outcome, Exception):
+                raise outcome
+            return subprocess.CompletedProcess(command, 1, stdout=outcome, stderr=stderr)
+
+        monkeypatch.setattr(audit.subprocess, "run", run)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [
+        (subprocess.TimeoutExpired("pip-audit", 1), ""),
+        ("", "ERROR: HTTPSConnectionPool(host='x'): Max retries exceeded with url"),
+        ("", "ERROR:pip_audit._cli:Connection timed out"),
+    ],
+)
+def test_a_service_that_is_not_reached_does_not_stop_the_check(outcome, said, capsys, answers):
+    answers(outcome, said)
     assert audit.main() == 0
     assert "The audit of the packages was left out" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["/bin/python: No module named pip_audit", "ERROR: django==2.2.0 does not contain a hash", ""],
+)
+def test_an_audit_that_went_wrong_fails_the_check(said, capsys, answers):
+    answers("", said)
+    assert audit.main() == 1
+    assert "could not be audited" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("written", [None, "", "!!!", "django==2.2.0"])
+def test_requirements_that_cannot_be_read_fail_the_check(written, tmp_path, monkeypatch):
+    requirements = tmp_path / "requirements.txt"
+    if written is not None:
+        requirements.write_text(written)
+    monkeypatch.setattr(audit, "REQUIREMENTS", requirements)
+    assert audit.main() == 1

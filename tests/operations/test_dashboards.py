@@ -5,10 +5,12 @@ import re
 
 import pytest
 import yaml
+from django.utils import timezone
 
 from voxbilling import counts
 from voxbilling.environment import PROJECT_DIR
 from voxbilling.operations import metrics
+from wallets.checking import LedgerCheck
 
 pytestmark = pytest.mark.django_db
 
@@ -36,6 +38,7 @@ def served() -> set[str]:
         *metrics._of_calls(),
         *metrics._of_the_inbox(),
         *metrics._of_sweeps(metrics.heartbeat.Heartbeat(None, {}, {})),
+        *metrics._of_the_ledger(LedgerCheck(at=timezone.now(), differences=0)),
     ]
     names = {family.name for family in families} | {"voxbilling_counts_available"}
     for each in counts.ALL:

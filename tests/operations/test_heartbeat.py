@@ -1,17 +1,24 @@
 """What beat and the sweeps leave in Valkey, and what is concluded from it."""
 
 import uuid
+from datetime import timedelta
 
 import pytest
 import time_machine
 from celery.app.control import Inspect
 from celery.signals import after_task_publish, beat_init, task_success
 from django.core.cache.backends.redis import RedisCache
+from django.utils import timezone
 from redis.exceptions import RedisError
 
+from calls import vapi_scan
+from calls.models import VapiReading
+from calls.tasks import scan_vapi_calls
 from voxbilling import celery, heartbeat
 from voxbilling.celery import app, periodic_tasks
 from voxbilling.operations.verification import processes
+from webhooks import missed_events
+from webhooks.tasks import fetch_missed_events
 
 FIVE_SECONDS, HOURLY = "calls.tasks.watch_live_calls", "wallets.tasks.check_ledger"
 
@@ -84,6 +91,22 @@ def test_a_sweep_that_ended_well_is_recorded_and_other_tasks_are_not(clock):
     found = heartbeat.read([FIVE_SECONDS, "calls.ends.send_end"])
 
     assert set(found.finished) == {FIVE_SECONDS}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("task", [scan_vapi_calls, fetch_missed_events])
+def test_a_sweep_that_could_not_do_its_work_is_not_said_to_have_ended_well(
+    clock, monkeypatch, settings, task
+):
+    settings.VAPI_API_URL = settings.STRIPE_API_URL = "http://127.0.0.1:9"
+    VapiReading.objects.update(scan_from=timezone.now() - timedelta(hours=1))
+    task.apply()
+    assert heartbeat.read([task.name]).finished == {}
+
+    monkeypatch.setattr(vapi_scan, "scan", lambda: 0)
+    monkeypatch.setattr(missed_events, "fetch_missed_events", lambda: 0)
+    task.apply()
+    assert set(heartbeat.read([task.name]).finished) == {task.name}
 
 
 def test_given_records_that_valkey_lost_then_they_begin_anew(clock, in_beat):

@@ -16,12 +16,15 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from calls.models import Call, UnbilledCall
-from tests.factories import OrganizationFactory, TopUpFactory
+from tests.factories import OrganizationFactory, PhoneNumberFactory, TopUpFactory
 from tests.wallets.steps import commit, reserve
 from tests.webhooks.fixtures import SECRET
+from tests.webhooks.vapi_payloads import VapiCall, encoded
 from voxbilling import counts, heartbeat
 from voxbilling.environment import PROJECT_DIR
 from voxbilling.operations import metrics
+from voxbilling.operations.verification import ledger as ledger_trials
+from wallets import checking
 from wallets.ledger import InsufficientBalance
 from wallets.models import Alert
 from webhooks.models import WebhookEvent
@@ -79,7 +82,7 @@ def test_with_nothing_there_every_figure_is_0_and_latencies_are_not_known(client
     # Processes count for as long as Valkey lives, and how often sweeps come is no matter of data.
     of_the_database = {name: value for name, value in found.items() if not re.search(COUNTED, name)}
     assert set(of_the_database.values()) == {0}
-    assert len(of_the_database) == 17
+    assert len(of_the_database) == 20
 
 
 def test_each_figure_is_what_the_database_has(client):
@@ -108,6 +111,9 @@ def test_each_figure_is_what_the_database_has(client):
         organization.alerts.create(
             kind="low", key=key, context={}, created_at=now, next_attempt_at=due_at
         )
+    organization.alerts.create(
+        kind="low", key="d", context={}, created_at=now, next_attempt_at=None, status="nobody"
+    )
     TopUpFactory(status="processing")
     for number, status in enumerate(["pending", "failed", "unusable", "unusable", "processed"]):
         event(number, status=status, received_at=now - hour)
@@ -117,6 +123,8 @@ def test_each_figure_is_what_the_database_has(client):
     assert 0 <= found.pop("voxbilling_oldest_hold_age_seconds") < 60
     oldest_event = found.pop("voxbilling_oldest_webhook_event_age_seconds")
     assert oldest_event == pytest.approx(3600, abs=60)
+    for name in ("alert", "end_order"):
+        assert 0 <= found.pop(f"voxbilling_oldest_{name}_age_seconds") < 60
     oldest_to_review = found.pop("voxbilling_oldest_call_to_review_age_seconds")
     assert oldest_to_review == pytest.approx(3600, abs=60)
     assert found.pop('voxbilling_end_latency_seconds{quantile="0.99"}') == pytest.approx(3.92)
@@ -131,7 +139,8 @@ def test_each_figure_is_what_the_database_has(client):
         "voxbilling_calls_ended_for_money": 3,
         "voxbilling_overrun_pence": 7,
         'voxbilling_end_latency_seconds{quantile="0.5"}': 0,
-        "voxbilling_alerts_waiting": 2,
+        "voxbilling_alerts_waiting": 3,
+        "voxbilling_alerts_given_up": 1,
         "voxbilling_topups_processing": 1,
         'voxbilling_webhook_events{status="failed"}': 1,
         'voxbilling_webhook_events{status="unusable"}': 2,
@@ -144,6 +153,56 @@ def event(number, **fields):
     return WebhookEvent.objects.create(
         source="vapi", digest=f"{number:064}", payload={}, **fields, **pending
     )
+
+
+def test_an_overrun_that_nobody_saw_is_one(client):
+    """The caller hung up, or the call was refused, and its report says that it went on."""
+    organization = OrganizationFactory()
+    Call.objects.create(
+        organization=organization, call_id="unseen", announced_by_vapi=True, vapi_call_id="unseen",
+        ended_at=timezone.now(), settled_at=timezone.now(), settled_from="vapi", charged_pence=0,
+        uncollected_pence=196,
+    )  # fmt: skip
+    found = figures(client)
+    assert found["voxbilling_overrun_pence"] == 196
+    assert found["voxbilling_calls_ended_for_money"] == 0
+
+
+def test_a_ledger_that_does_not_add_up_is_told_once_it_was_checked(client):
+    assert "voxbilling_ledger_differences" not in figures(client)
+    organization = OrganizationFactory(funded_pence=100)
+    checking.check()
+    assert figures(client)["voxbilling_ledger_differences"] == 0
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute("UPDATE organizations SET total_spent_pence = 7")
+        cursor.execute("SET LOCAL session_replication_role = origin")
+    checking.check()
+    assert figures(client)["voxbilling_ledger_differences"] == 1
+    assert organization
+
+
+def test_what_is_asked_about_is_0_before_it_happened(client):
+    found = figures(client)
+    for key in (
+        "voxbilling_webhook_failures_total",
+        'voxbilling_call_authorizations_total{outcome="refused"}',
+        'voxbilling_webhook_answer_seconds_count{endpoint="vapi",status="503"}',
+        'voxbilling_webhook_answer_seconds_bucket{endpoint="vapi",le="+Inf",status="503"}',
+    ):
+        assert key in found
+
+
+def test_what_is_tried_and_rolled_back_is_not_counted(client):
+    name = "voxbilling_ledger_command_seconds_count"
+    organization = OrganizationFactory(funded_pence=300)
+    before = counted(client, name)
+    with counts.uncounted():
+        reserve(organization, "tried")
+    assert list(ledger_trials.check())
+    assert counted(client, name) == before
+    reserve(organization, "done")
+    assert counted(client, name) != before
 
 
 def test_every_line_is_in_the_format_of_prometheus(client):
@@ -232,6 +291,31 @@ def test_reserving_committing_and_refusing_are_counted_with_how_long_they_took(c
         key = f"{name}_count{{{labels}}}"
         assert after[key] - before.get(key, 0) == 1, key
         assert after[f"{name}_sum{{{labels}}}"] > before.get(f"{name}_sum{{{labels}}}", 0)
+
+
+@pytest.mark.parametrize(
+    "why", ["unknown number", "no assistant", "too old", "no money", "repeated"]
+)
+    "why", ["unknown number", "no assistant", "too old", "no money", "repeated"]
+)
+def test_each_caller_who_is_turned_away_is_counted_once(client, why):
+    key = 'voxbilling_call_authorizations_total{outcome="refused"}'
+    number = PhoneNumberFactory()
+    vapi_call = VapiCall(number=number)
+    if why == "unknown number":
+        number.delete()
+    elif why == "no assistant":
+        number.assistant = None
+        number.save()
+    asked_at = timezone.now() - timedelta(seconds=60 if why == "too old" else 0)
+    before = counted(client, key)[key]
+    for _ in range(2 if why == "repeated" else 1):
+        sent = encoded(vapi_call.assistant_request(asked_at))
+        answer = client.post(
+            "/api/vapi/webhook", sent, "application/json", headers={"X-Vapi-Secret": SECRET}
+        )
+        assert "error" in answer.json()
+    assert counted(client, key)[key] == before + 1
 
 
 def test_buckets_hold_all_that_took_at_most_so_long(client):

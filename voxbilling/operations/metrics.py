@@ -25,8 +25,9 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from calls.selectors import call_figures
 from voxbilling import counts, heartbeat
 from voxbilling.celery import periodic_tasks
-from voxbilling.counts import BUCKETS_SECONDS, Labelled
+from voxbilling.counts import BUCKETS_SECONDS, Durations, Labelled, Occurrences
 from voxbilling.valkey import UNREACHABLE
+from wallets.checking import LedgerCheck, last_check
 from wallets.selectors import wallet_figures
 from webhooks.selectors import inbox_figures
 
@@ -65,12 +66,14 @@ class _Figures(Collector):
         yield from _of_the_inbox()
         try:
             counted, beats = counts.read(), heartbeat.read(periodic_tasks())
+            ledger = last_check()
         except UNREACHABLE:
             yield _gauge("counts_available", "Whether Valkey answers, which has the counts.", 0)
             return
         yield _gauge("counts_available", "Whether Valkey answers, which has the counts.", 1)
         yield from _of_processes(counted)
         yield from _of_sweeps(beats)
+        yield from _of_the_ledger(ledger)
 
 
 def _of_wallets() -> Iterator[Metric]:
@@ -82,7 +85,15 @@ def _of_wallets() -> Iterator[Metric]:
         "Age of the oldest active hold; 0 for none.",
         _age_seconds(wallets.oldest_hold_made_at),
     )
-    yield _gauge("alerts_waiting", "E-mails that are due.", wallets.alerts_waiting)
+    yield _gauge("alerts_waiting", "E-mails that are not sent yet.", wallets.alerts_waiting)
+    yield _gauge(
+        "oldest_alert_age_seconds",
+        "How long the oldest of them has waited; 0 for none.",
+        _age_seconds(wallets.oldest_alert_raised_at),
+    )
+    yield _gauge(
+        "alerts_given_up", "E-mails that nobody gets, unless staff act.", wallets.alerts_given_up
+    )
     yield _gauge(
         "topups_processing",
         "Top-ups that were paid by a method that takes days.",
@@ -94,6 +105,11 @@ def _of_calls() -> Iterator[Metric]:
     calls = call_figures()
     yield _gauge("live_calls", "Calls that Vapi announced and that have not ended.", calls.live)
     yield _gauge("calls_being_ended", "Live calls that were ordered to end.", calls.being_ended)
+    yield _gauge(
+        "oldest_end_order_age_seconds",
+        "How long ago the first of them was; 0 for none.",
+        _age_seconds(calls.oldest_end_ordered_at),
+    )
     yield _gauge("calls_to_review", "Calls that staff have to decide on.", calls.to_review)
     yield _gauge(
         "oldest_call_to_review_age_seconds",
@@ -111,7 +127,11 @@ def _of_calls() -> Iterator[Metric]:
         "Calls that were ended for want of money, in the last hour.",
         calls.ended_by_us,
     )
-    yield _gauge("overrun_pence", "What those calls cost beyond their money.", calls.overrun_pence)
+    yield _gauge(
+        "overrun_pence",
+        "What the calls that ended in the last hour cost beyond their money.",
+        calls.overrun_pence,
+    )
     latencies = GaugeMetricFamily(
         f"{PREFIX}end_latency_seconds",
         "From the end of a call's money to its end, in the last hour; below 0 is before.",
@@ -148,14 +168,19 @@ def _of_processes(counted: dict[str, Labelled]) -> Iterator[Metric]:
         name, labels = f"{PREFIX}{each.name}", list(each.labels)
         if isinstance(each, counts.Occurrences):
             occurrences = CounterMetricFamily(name, each.meaning, labels=labels)
-            for values, parts in counted[each.name].items():
-                occurrences.add_metric(list(values), parts["count"])
+            for values, parts in _with_zeros(each, counted).items():
+                occurrences.add_metric(list(values), parts.get("count", 0))
             yield occurrences
         else:
             durations = HistogramMetricFamily(name, each.meaning, labels=labels)
-            for values, parts in counted[each.name].items():
-                durations.add_metric(list(values), _cumulated(parts), parts["sum"])
+            for values, parts in _with_zeros(each, counted).items():
+                durations.add_metric(list(values), _cumulated(parts), parts.get("sum", 0))
             yield durations
+
+
+def _with_zeros(each: Durations | Occurrences, counted: dict[str, Labelled]) -> Labelled:
+    """What was counted, and 0 for what is asked about before: rates see the first, too."""
+    return {**{values: {} for values in each.always}, **counted[each.name]}
 
 
 def _cumulated(parts: dict[str, float]) -> list[tuple[str, float]]:
@@ -184,6 +209,14 @@ def _of_sweeps(beats: heartbeat.Heartbeat) -> Iterator[Metric]:
             ages.add_metric([task], time.time() - since)
     yield ages
     yield intervals
+
+
+def _of_the_ledger(last: LedgerCheck | None) -> Iterator[Metric]:
+    # Before the first check, nobody knows.
+    if last is not None:
+        yield _gauge(
+            "ledger_differences", "Figures that differed at the last check.", last.differences
+        )
 
 
 def _gauge(name: str, meaning: str, value: float) -> Metric:

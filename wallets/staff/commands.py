@@ -14,6 +14,7 @@ from django.db import transaction
 from django.db.models import Model
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from voxbilling.counts import uncounted
 from wallets import audit
 from wallets.errors import LedgerError
 from wallets.ledger import MAX_DESCRIPTION_LENGTH
@@ -120,7 +121,7 @@ def perform(command: StaffCommand, target_pk: Any, user: AbstractUser) -> Done:
 
 def preview(command: StaffCommand, target_pk: Any, user: AbstractUser) -> Done:
     """What it would do now. Nothing of it stays."""
-    with transaction.atomic():
+    with uncounted(), transaction.atomic():
         done = perform(command, target_pk, user)
         transaction.set_rollback(True)
     return done
