@@ -296,8 +296,6 @@ def test_reserving_committing_and_refusing_are_counted_with_how_long_they_took(c
 @pytest.mark.parametrize(
     "why", ["unknown number", "no assistant", "too old", "no money", "repeated"]
 )
-    "why", ["unknown number", "no assistant", "too old", "no money", "repeated"]
-)
 def test_each_caller_who_is_turned_away_is_counted_once(client, why):
     key = 'voxbilling_call_authorizations_total{outcome="refused"}'
     number = PhoneNumberFactory()

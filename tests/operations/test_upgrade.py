@@ -1,0 +1,74 @@
+"""While an upgrade is under way, and after one was taken back, the program of before serves."""
+
+import pytest
+from django.apps import apps
+from django.contrib.postgres.operations import AddIndexConcurrently, RemoveIndexConcurrently
+from django.db import connection
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.operations import AddField, CreateModel, SeparateDatabaseAndState
+
+OURS = {"wallets", "telephony", "calls", "webhooks"}
+# They make several indexes each, and are applied somewhere.
+SEVERAL_INDEXES = {
+    ("calls", "0010_lists_by_time"),
+    ("wallets", "0016_lists_by_time"),
+    ("webhooks", "0004_events_seen_and_purged"),
+    ("webhooks", "0005_lists_by_status"),
+}
+
+
+def migrations():
+    return {
+        key: list(_operations(migration.operations))
+        for key, migration in MigrationLoader(None).disk_migrations.items()
+        if key[0] in OURS
+    }
+
+
+def _operations(operations):
+    for operation in operations:
+        if isinstance(operation, SeparateDatabaseAndState):
+            yield from _operations(operation.database_operations)
+        else:
+            yield operation
+
+
+def added_columns():
+    """Those that must not be empty, of tables that were there before."""
+    for (app, _), operations in migrations().items():
+        new = {
+            operation.name.lower() for operation in operations if isinstance(operation, CreateModel)
+        }
+        for operation in operations:
+            if not isinstance(operation, AddField) or operation.model_name.lower() in new:
+                continue
+            if not operation.field.null and not operation.field.many_to_many:
+                model = apps.get_model(app, operation.model_name)
+                yield model._meta.db_table, model._meta.get_field(operation.name).column
+
+
+@pytest.mark.django_db
+def test_what_is_added_to_a_table_has_a_default_in_the_database():
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT table_name, column_name FROM information_schema.columns"
+            " WHERE table_schema = 'public' AND column_default IS NOT NULL"
+        )
+        defaults = set(cursor.fetchall())
+    added = set(added_columns())
+    assert len(added) > 15
+    assert added - defaults == set()
+
+
+def test_an_index_that_is_made_concurrently_is_a_migration_of_its_own():
+    """One that is interrupted leaves nothing that is in the way of the next try but that index."""
+    concurrent = {
+        key: operations
+        for key, operations in migrations().items()
+        if any(
+            isinstance(each, AddIndexConcurrently | RemoveIndexConcurrently) for each in operations
+        )
+    }
+    assert set(concurrent) >= SEVERAL_INDEXES
+    for key in set(concurrent) - SEVERAL_INDEXES:
+        assert len(concurrent[key]) == 1, key
