@@ -1,11 +1,17 @@
 """While an upgrade is under way, and after one was taken back, the program of before serves."""
 
+import io
+import re
+
 import pytest
 from django.apps import apps
 from django.contrib.postgres.operations import AddIndexConcurrently, RemoveIndexConcurrently
-from django.db import connection
+from django.core.management import call_command
+from django.db import ProgrammingError, connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations import AddField, CreateModel, SeparateDatabaseAndState
+
+from voxbilling.operations.verification import schema
 
 OURS = {"wallets", "telephony", "calls", "webhooks"}
 # They make several indexes each, and are applied somewhere.
@@ -72,3 +78,40 @@ def test_an_index_that_is_made_concurrently_is_a_migration_of_its_own():
     assert set(concurrent) >= SEVERAL_INDEXES
     for key in set(concurrent) - SEVERAL_INDEXES:
         assert len(concurrent[key]) == 1, key
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("app", "before", "interrupted"),
+    [
+        ("webhooks", "0003", "0004"),
+        ("webhooks", "0004", "0005"),
+        ("calls", "0009", "0010"),
+        ("wallets", "0015", "0016"),
+    ],
+)
+def test_a_migration_that_was_interrupted_is_made_as_it_is_written_down(app, before, interrupted):
+    """As docs/operations/backup.md says."""
+    made_anew = out_of("sqlmigrate", app, interrupted)
+    indexes = re.findall(r'CREATE INDEX CONCURRENTLY "(\w+)" (ON .*?);', made_anew)
+    assert indexes
+    call_command("migrate", app, before, verbosity=0)
+    try:
+        with connection.cursor() as cursor:
+            for name, rest in indexes[:-1] or indexes:
+                cursor.execute(f'CREATE INDEX "{name}" {rest}')
+        with pytest.raises(ProgrammingError, match="already exists"):
+            call_command("migrate", app, interrupted, verbosity=0)
+
+        with connection.cursor() as cursor:
+            for name, _ in indexes:
+                cursor.execute(f'DROP INDEX CONCURRENTLY IF EXISTS "{name}"')
+    finally:
+        call_command("migrate", verbosity=0)
+    assert not [finding for finding in schema.check() if finding.is_failure]
+
+
+def out_of(*command):
+    written = io.StringIO()
+    call_command(*command, stdout=written)
+    return written.getvalue()
