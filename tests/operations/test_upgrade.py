@@ -11,6 +11,7 @@ from django.db import ProgrammingError, connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations import AddField, CreateModel, SeparateDatabaseAndState
 
+from voxbilling.environment import PROJECT_DIR
 from voxbilling.operations.verification import schema
 
 OURS = {"wallets", "telephony", "calls", "webhooks"}
@@ -108,6 +109,25 @@ def test_a_migration_that_was_interrupted_is_made_as_it_is_written_down(app, bef
                 cursor.execute(f'DROP INDEX CONCURRENTLY IF EXISTS "{name}"')
     finally:
         call_command("migrate", verbosity=0)
+    assert not [finding for finding in schema.check() if finding.is_failure]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_foreign_key_that_an_interruption_lost_is_put_up_as_it_is_written_down():
+    page = (PROJECT_DIR / "docs/operations/backup.md").read_text()
+    [mending] = re.findall(r"```sql\n(.*?)```", page, re.S)
+    lost = "webhook_events_organization_id_f8886eba_fk_organizations_id"
+    call_command("migrate", "webhooks", "0004", verbosity=0)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE webhook_events DROP CONSTRAINT {lost}")
+        call_command("migrate", verbosity=0)
+        [missing] = [finding for finding in schema.check() if finding.is_failure]
+        assert lost in missing.text
+    finally:
+        call_command("migrate", verbosity=0)
+        with connection.cursor() as cursor:
+            cursor.execute(mending)
     assert not [finding for finding in schema.check() if finding.is_failure]
 
 
