@@ -4,6 +4,7 @@ Secrets are known by the name that they travel under, by their shape, and the de
 their value. Callers' numbers and people's addresses are personal data, and go the same way.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -31,7 +32,8 @@ _SHAPES: list[tuple[re.Pattern[str], str]] = [
     (
         re.compile(
             r"\b([\w-]*(?:secret|token|passw(?:or)?d|signature|authorization|api[_-]?key))"
-            r"(\\*[\"']?\s*[=:]\s*\\*[\"']?)(?!\[redacted\])[^\s\"'\\,&;)}\]]+",
+            r"(\\*[\"']?\s*[=:]\s*\\*[\"']?)(?:(?:token|basic|bearer|digest) +)?"
+            r"(?!\[redacted\])[^\s\"'\\,&;)}\]]+",
             re.I,
         ),
         rf"\1\2{REDACTED}",
@@ -62,7 +64,14 @@ _own_secrets: re.Pattern[str] | None = None
 def keep_secret(values: Iterable[str]) -> None:
     """From now on replace these wherever they stand: the deployment's own keys and passwords."""
     global _own_secrets
-    known = sorted({value for value in values if len(value) >= _SHORTEST_SECRET}, key=len)
+    long_ones = {value for value in values if len(value) >= _SHORTEST_SECRET}
+    # Also as JSON writes them, which providers' answers and refused settings can be texts of.
+    in_json = {
+        json.dumps(value, ensure_ascii=plain)[1:-1]
+        for value in long_ones
+        for plain in (True, False)
+    }
+    known = sorted(long_ones | in_json, key=len)
     # The longest first: one may be part of another.
     _own_secrets = re.compile("|".join(map(re.escape, reversed(known)))) if known else None
 

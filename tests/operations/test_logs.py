@@ -209,6 +209,7 @@ TEXTS = [
     f"new row violates; DETAIL:  Failing row contains (1, {CANARY}, null).",
     f"{CANARY}@example.com was refused",
     f"Authorization: {CANARY}",
+    f"Authorization: Token {CANARY}",
     f"pi_3Oabc_secret_{CANARY}",
     f"no answer from //phone.vapi.ai/{CANARY}/control",
 ]
@@ -270,6 +271,9 @@ def test_the_deployments_own_secrets_are_known_wherever_they_stand(log):
         assert redact_text("shortly") == "shortly"
         structlog.get_logger("x").warning("refused", by='x pass"wörd\\1 x')
         assert lines_of(log)[0]["by"] == "x [redacted] x"
+        for plain in (True, False):
+            answer = json.dumps({"by": 'pass"wörd\\1'}, ensure_ascii=plain)
+            assert redact_text(answer) == '{"by": "[redacted]"}'
     finally:
         redaction.keep_secret([])
 
