@@ -27,7 +27,14 @@ def test_without_one_the_check_goes_on(capsys):
     assert "No known vulnerability in 1 packages." in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("packages", [[GOOD, NOT_SEEN], [NOT_SEEN], []])
+def test_a_service_that_knows_no_package_is_not_taken_for_a_good_word(capsys):
+    assert audit.judge([NOT_SEEN, NOT_SEEN]) == 0
+    said = capsys.readouterr().out
+    assert "left out: none of the 2 packages could be looked up" in said
+    assert "No known" not in said
+
+
+@pytest.mark.parametrize("packages", [[GOOD, NOT_SEEN], []])
 def test_what_could_not_be_told_fails_the_check(packages, capsys):
     assert audit.judge(packages) == 1
     assert "No known" not in capsys.readouterr().out
