@@ -144,7 +144,7 @@ def _give_connections_back() -> None:
     for connection in connections.all(initialized_only=True):
         # A transaction around the request, as tests have one, needs its connection.
         if not connection.in_atomic_block:
-            connection.close_if_unusable_or_obsolete()
+            connection.close()
 
 
 def _each_at_work(lane: Lane, chunks: Iterator[bytes]) -> Iterator[bytes]:

@@ -41,7 +41,7 @@ def variables_in(value):
     return set(re.findall(r"\$\{(\w+)", str(value)))
 
 
-READERS = {"env", "_names", "_whole_number", "_rate"}
+READERS = {"env", "_names", "_whole_number", "_rate", "_yes_or_no", "_address", "_sids"}
 
 
 def variables_read():
@@ -223,10 +223,11 @@ def test_the_examples_show_the_defaults():
     source = (PROJECT_DIR / "voxbilling/settings.py").read_text()
     defaults = dict(
         re.findall(r'(?:_whole_number|_rate)\("([A-Z_]+)", "?([\d.]+)"?', source)
-        + re.findall(r'env\.str\("([A-Z_]+)", default="([^")]+)"\)', source)
+        + re.findall(r'_address\("([A-Z_]+)", "([^"]+)"\)', source)
     )
 
     assert defaults["CALL_RATE_PENCE_PER_MINUTE"] == "49"
+    assert defaults["VAPI_API_URL"] == "https://api.vapi.ai"
     for name, default in defaults.items():
         assert EXAMPLES[name] == default, name
 

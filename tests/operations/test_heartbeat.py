@@ -99,7 +99,9 @@ def test_a_sweep_that_could_not_do_its_work_is_not_said_to_have_ended_well(
     clock, monkeypatch, settings, task
 ):
     settings.VAPI_API_URL = settings.STRIPE_API_URL = "http://127.0.0.1:9"
-    VapiReading.objects.update(scan_from=timezone.now() - timedelta(hours=1))
+    VapiReading.objects.update_or_create(
+        pk=VapiReading.THE_ONE, defaults={"scan_from": timezone.now() - timedelta(hours=1)}
+    )
     task.apply()
     assert heartbeat.read([task.name]).finished == {}
 
