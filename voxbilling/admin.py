@@ -85,7 +85,7 @@ class _OddAddresses(ModelAdmin):
 def _parameters(list_filter: Any) -> set[str]:
     """What a filter of a list asks for in the address."""
     if isinstance(list_filter, str):
-        sides = ("exact", "isnull", "gte", "lt")
+        sides = ("exact", "isnull", "gte", "lt", "id__exact")
         return {f"{list_filter}__{side}" for side in sides}
     return {list_filter.parameter_name}
 

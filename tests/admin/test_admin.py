@@ -117,6 +117,16 @@ def test_a_list_answers_whatever_its_address_asks_for(staff, model, organization
             assert staff.get(answer["Location"]).status_code == 200, odd
 
 
+@pytest.mark.parametrize("model", sorted(admin.site._registry, key=lambda model: model._meta.label))
+def test_every_choice_of_every_filter_opens(staff, model, organization):
+    options = model._meta
+    url = reverse(f"admin:{options.app_label}_{options.model_name}_changelist")
+    changes = staff.get(url).context["cl"]
+    for spec in changes.filter_specs:
+        for choice in spec.choices(changes):
+            assert staff.get(url + choice["query_string"]).status_code == 200, choice
+
+
 def test_a_search_for_what_cannot_be_stored_finds_nothing(staff):
     field = {"app_label": "wallets", "model_name": "membership", "field_name": "user"}
     for term in ("%00", "a%00", "%ED%A0%80"):
