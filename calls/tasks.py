@@ -31,7 +31,7 @@ def watch_due_calls() -> int:
 @shared_task
 def settle_missing_reports() -> int:
     """Ask Vapi about calls that it says nothing more about; returns how many."""
-    return reconciliation.settle_missing_reports()
+    return _if_vapi_answers(reconciliation.settle_missing_reports())
 
 
 @shared_task
@@ -52,4 +52,9 @@ def cleanup_expired_reservations() -> int:
 @shared_task
 def compare_with_vapi() -> int:
     """Compare a day's calls with Vapi's, if one is due; returns how many days were."""
-    return int(upstream.compare_next_day() is not None)
+    return _if_vapi_answers(int(upstream.compare_next_day() is not None))
+
+
+def _if_vapi_answers(result: int) -> int:
+    """What a sweep did that asks Vapi; it has not ended well if Vapi is left alone at its end."""
+    return ended_well(None if reconciliation.is_quiet() else result)

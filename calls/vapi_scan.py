@@ -35,13 +35,13 @@ LEASE = timedelta(minutes=3)
 def scan() -> int | None:
     """Read Vapi's list on, and bill the calls that are not billed; returns how many those were.
 
-    None if the list could not be read, or Vapi is left alone for now.
+    None if the list could not be read, Vapi is left alone for now, or another sweep reads the list.
 
     Bounded, and resumed by the next sweep. Safe to run twice at once: each call is settled once.
     """
     reading = _take_reading()
     if reading is None:
-        return None if reconciliation.is_quiet() else 0
+        return None
     end = timezone.now() - REPORTS_COME_FIRST
     billed, is_read = 0, True
     try:

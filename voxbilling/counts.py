@@ -72,6 +72,7 @@ LEDGER_COMMANDS = Durations(
     "ledger_command_seconds",
     "Ledger commands, and how long they took, waiting for locks included.",
     ("command", "outcome"),
+    tuple(itertools.product(("reserve", "commit", "charge_asset"), ("done", "duplicate"))),
 )
 AUTHORIZATIONS = Occurrences(
     "call_authorizations",
@@ -89,6 +90,7 @@ WEBHOOK_MESSAGES = Durations(
     "webhook_message_seconds",
     "Messages by type, and how long storing and processing took.",
     ("source", "type"),
+    tuple(("vapi", kind) for kind in ("assistant-request", "status-update", "end-of-call-report")),
 )
 WEBHOOK_FAILURES = Occurrences(
     "webhook_failures", "Attempts to process a message that went wrong.", (), ((),)

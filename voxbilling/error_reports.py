@@ -1,8 +1,8 @@
 """Reports of errors to Sentry, where SENTRY_DSN names one: what went wrong, and with what.
 
 Nothing that people said or sent goes along: no bodies, headers, cookies, queries or values of
-variables, and what is left is redacted as the log is. Errors are those of the log: what is logged
-as an error is reported, with the ids that its line has.
+variables, and what is left is redacted as the log is. Errors are what nobody caught, and what we
+log as an error by structlog, with the ids that its line has; what libraries log is not reported.
 """
 
 from typing import Any

@@ -24,12 +24,13 @@ LEASE = timedelta(minutes=15)
 def fetch_missed_events() -> int | None:
     """Receive the events that Stripe could not deliver; returns how many it listed.
 
-    None if it could not be asked.
+    None if the list could not be read, or somebody else reads it now.
+
     Bounded, and resumed by the next sweep. What was received before changes nothing.
     """
     reading = _take_reading()
     if reading is None:
-        return 0
+        return None
     listed, is_read = 0, True
     try:
         for _ in range(PAGES_PER_SWEEP):
@@ -46,6 +47,7 @@ def fetch_missed_events() -> int | None:
             if not events:
                 break
     except stripe_client.PaymentRefused as refusal:
+        is_read = False
         # The event to go on after is gone: from the begin, then.
         logger.warning("stripe_events_not_read", reason=str(refusal))
         StripeReading.objects.update(after_event_id="")

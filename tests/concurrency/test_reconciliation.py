@@ -169,7 +169,8 @@ def test_two_scans_at_once_bill_each_call_once(vapi_api):
     outcomes = run_together([vapi_scan.scan] * 3)
 
     assert_no_surprises(outcomes)
-    assert sum(outcome.result for outcome in outcomes) == len(calls)
+    # The others leave the list to the one that reads it.
+    assert [each.result for each in outcomes if each.result is not None] == [len(calls)]
     assert len(vapi_api.listed) == 1
     assert charges() == len(calls)
     assert_ledger_intact()

@@ -11,9 +11,9 @@ from django.core.cache.backends.redis import RedisCache
 from django.utils import timezone
 from redis.exceptions import RedisError
 
-from calls import vapi_scan
+from calls import reconciliation, vapi_scan
 from calls.models import VapiReading
-from calls.tasks import scan_vapi_calls
+from calls.tasks import compare_with_vapi, scan_vapi_calls, settle_missing_reports
 from voxbilling import celery, heartbeat
 from voxbilling.celery import app, periodic_tasks
 from voxbilling.operations.verification import processes
@@ -109,6 +109,33 @@ def test_a_sweep_that_could_not_do_its_work_is_not_said_to_have_ended_well(
     monkeypatch.setattr(missed_events, "fetch_missed_events", lambda: 0)
     task.apply()
     assert set(heartbeat.read([task.name]).finished) == {task.name}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("task", [scan_vapi_calls, settle_missing_reports, compare_with_vapi])
+def test_while_vapi_is_left_alone_no_sweep_that_asks_it_ends_well(clock, task):
+    reconciliation.leave_alone(timedelta(seconds=30))
+    task.apply()
+    assert heartbeat.read([task.name]).finished == {}
+
+    clock.shift(31)
+    task.apply()
+    assert set(heartbeat.read([task.name]).finished) == {task.name}
+
+
+@pytest.mark.django_db
+def test_a_sweep_that_dies_each_time_is_not_said_to_have_ended_well_by_those_that_find_it_at_work(
+    clock, monkeypatch
+):
+    def die(**_):
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(vapi_scan, "pages", die)
+    for _ in range(4):
+        scan_vapi_calls.apply()
+        clock.shift(60)
+
+    assert heartbeat.read([scan_vapi_calls.name]).finished == {}
 
 
 def test_given_records_that_valkey_lost_then_they_begin_anew(clock, in_beat):

@@ -8,6 +8,7 @@ import time
 from datetime import timedelta
 
 import pytest
+import time_machine
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.test.utils import CaptureQueriesContext
@@ -178,7 +179,12 @@ def test_a_ledger_that_does_not_add_up_is_told_once_it_was_checked(client):
         cursor.execute("UPDATE organizations SET total_spent_pence = 7")
         cursor.execute("SET LOCAL session_replication_role = origin")
     checking.check()
-    assert figures(client)["voxbilling_ledger_differences"] == 1
+    found = figures(client)
+    assert found["voxbilling_ledger_differences"] == 1
+    assert 0 <= found["voxbilling_ledger_check_age_seconds"] < 60
+    with time_machine.travel(timezone.now() + timedelta(hours=2)):
+        age_seconds = figures(client)["voxbilling_ledger_check_age_seconds"]
+    assert age_seconds == pytest.approx(7200, abs=60)
     assert organization
 
 
@@ -187,6 +193,9 @@ def test_what_is_asked_about_is_0_before_it_happened(client):
     for key in (
         "voxbilling_webhook_failures_total",
         'voxbilling_call_authorizations_total{outcome="refused"}',
+        'voxbilling_ledger_command_seconds_count{command="commit",outcome="done"}',
+        'voxbilling_ledger_command_seconds_bucket{command="reserve",le="+Inf",outcome="done"}',
+        'voxbilling_webhook_message_seconds_count{source="vapi",type="assistant-request"}',
         'voxbilling_webhook_answer_seconds_count{endpoint="vapi",status="503"}',
         'voxbilling_webhook_answer_seconds_bucket{endpoint="vapi",le="+Inf",status="503"}',
     ):
@@ -259,6 +268,17 @@ def test_many_messages_that_nobody_looks_at_cost_no_more_than_a_thousand(monkeyp
     (by_status, _) = metrics._of_the_inbox()
 
     assert {sample.labels["status"]: sample.value for sample in by_status.samples}["failed"] == 2
+
+
+def test_many_e_mails_that_were_given_up_cost_no_more_than_a_thousand(client, monkeypatch):
+    monkeypatch.setattr("wallets.selectors.MOST_COUNTED", 2)
+    organization, now = OrganizationFactory(), timezone.now()
+    for number in range(4):
+        organization.alerts.create(
+            kind="low", key=str(number), context={}, created_at=now, next_attempt_at=None,
+            status="failed",
+        )  # fmt: skip
+    assert figures(client)["voxbilling_alerts_given_up"] == 2
 
 
 # --- What processes count ---------------------------------------------------------------------

@@ -92,7 +92,9 @@ def _of_wallets() -> Iterator[Metric]:
         _age_seconds(wallets.oldest_alert_raised_at),
     )
     yield _gauge(
-        "alerts_given_up", "E-mails that nobody gets, unless staff act.", wallets.alerts_given_up
+        "alerts_given_up",
+        "E-mails that nobody gets, unless staff act; at most 1000 are counted.",
+        wallets.alerts_given_up,
     )
     yield _gauge(
         "topups_processing",
@@ -216,6 +218,9 @@ def _of_the_ledger(last: LedgerCheck | None) -> Iterator[Metric]:
     if last is not None:
         yield _gauge(
             "ledger_differences", "Figures that differed at the last check.", last.differences
+        )
+        yield _gauge(
+            "ledger_check_age_seconds", "How long ago that check was.", _age_seconds(last.at)
         )
 
 
