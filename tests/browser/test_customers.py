@@ -37,9 +37,15 @@ def test_it_works_with_the_keyboard_alone(visit, accounts):
     skip = page.get_by_role("link", name="Skip to the content")
     expect(skip).to_be_focused()
     expect(skip).to_be_in_viewport()
-    for name in ("voxbilling", "Wallet", "Calls"):
+    for role, name in (
+        ("link", "voxbilling"),
+        ("link", account["username"]),
+        ("button", "Sign out"),
+        ("link", "Wallet"),
+        ("link", "Calls"),
+    ):
         page.keyboard.press("Tab")
-        expect(page.get_by_role("link", name=name, exact=True).first).to_be_focused()
+        expect(page.get_by_role(role, name=name, exact=True).first).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Calls")).to_be_visible()
 
